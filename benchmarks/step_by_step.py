@@ -1,0 +1,119 @@
+"""What counting costs: flash2 on the machine against the same loop in plain NumPy, as a ratio within one run.
+
+Run `make bench`. Interleaved runs, single-threaded, blocks of 128, d = 64, float32; the operations and logs that the machine
+remembers are forgotten before each run. The plain loop copies tiles as a load does, with its heads as a leading axis, or one head
+after another ("by head"); the last column but one is the plain loop against itself, which is how far to trust the others.
+"""
+
+import argparse
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+import simattn as sa
+from simattn.hierarchy import operations
+
+Array = NDArray[np.float32]
+B = 128
+
+
+def plain_flash2(Q: Array, K: Array, V: Array, causal: bool) -> tuple[Array, Array]:
+    """FlashAttention-2 in plain NumPy on (..., N, d): the loop that the machine runs, without the machine."""
+    N, n_k = Q.shape[-2], K.shape[-2]
+    scale = Q.shape[-1] ** -0.5
+    O = np.empty((*Q.shape[:-1], V.shape[-1]), np.float32)
+    L = np.empty((*Q.shape[:-1], 1), np.float32)
+    for i in range(0, N, B):
+        Qi = Q[..., i : i + B, :].copy()
+        rows = Qi.shape[:-1]
+        Oi = np.zeros((*rows, V.shape[-1]), np.float32)
+        l, m = np.zeros((*rows, 1), np.float32), np.full((*rows, 1), np.finfo(np.float32).min, np.float32)
+        for j in range(0, min(i + B, n_k) if causal else n_k, B):
+            Kj, Vj = K[..., j : j + B, :].copy(), V[..., j : j + B, :].copy()
+            S = Qi @ Kj.swapaxes(-1, -2)
+            S = S * scale
+            if causal and j + B > i:
+                seen = np.arange(j, j + Kj.shape[-2]) <= np.arange(i, i + rows[-1])[:, None]
+                S = np.where(seen, S, np.float32(-np.inf))
+            m_old, m = m, np.maximum(m, S.max(axis=-1, keepdims=True))
+            P = np.exp(S - m)
+            a = np.exp(m_old - m)
+            l = a * l + P.sum(axis=-1, keepdims=True)
+            Oi = a * Oi + P @ Vj
+        O[..., i : i + B, :] = Oi / np.maximum(l, 1)
+        L[..., i : i + B, :] = m + np.log(l)
+    return O, L
+
+
+def by_head(Q: Array, K: Array, V: Array, causal: bool) -> list[tuple[Array, Array]]:
+    return [plain_flash2(*qkv, causal) for qkv in zip(Q[0], K[0], V[0], strict=True)]
+
+
+def forget() -> None:
+    """Forget every operation that the machine remembers, so that each run starts cold."""
+    for remembered in vars(operations).values():
+        if hasattr(remembered, "cache_clear"):
+            remembered.cache_clear()
+
+
+def interleaved(runs: int, *functions: Callable[[], object]) -> list[float]:
+    """The median seconds of each function, run in turn."""
+    seconds: list[list[float]] = [[] for _ in functions]
+    for _ in range(runs + 1):
+        for function, taken in zip(functions, seconds, strict=True):
+            start = time.perf_counter()
+            function()
+            taken.append(time.perf_counter() - start)
+    return [statistics.median(taken[1:]) for taken in seconds]
+
+
+def measure(heads: int, N: int, causal: bool, runs: int) -> None:
+    rng = np.random.default_rng(0)
+    Q, K, V = (rng.standard_normal((1, heads, N, 64), dtype=np.float32) for _ in range(3))
+    gpu = sa.machine("a100-40gb")
+
+    def counted() -> None:
+        forget()
+        gpu.run(sa.flash2, Q, K, V, Br=B, Bc=B, causal=causal)
+
+    def plain() -> None:
+        plain_flash2(Q, K, V, causal)
+
+    ours, base, single, control = interleaved(runs, counted, plain, lambda: by_head(Q, K, V, causal), plain)
+    print(
+        f"{heads:5} {N:6} {'causal' if causal else 'dense':>7} {ours * 1e3:10.1f} {base * 1e3:10.1f} {ours / base:8.2f}"
+        f" {ours / single:9.2f} {control / base:8.2f}",
+        flush=True,
+    )
+
+
+def memory(N: int) -> None:
+    """The peak memory of a process that runs flash2 at N, one head; in a child, so that nothing else counts."""
+    script = (
+        "import numpy as np, resource, simattn as sa\n"
+        f"Q, K, V = (np.random.default_rng(s).standard_normal(({N}, 64), dtype=np.float32) for s in range(3))\n"
+        "sa.machine('a100-40gb').run(sa.flash2, Q, K, V)\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+    start = time.perf_counter()
+    kib = int(subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout)
+    print(f"memory: flash2, N = {N:,}, one head: {kib / 1024:.0f} MB at most, in {time.perf_counter() - start:.0f} s")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=int, default=7)
+    parser.add_argument("--quick", action="store_true", help="without N = 4096 and the memory test")
+    options = parser.parse_args()
+    print("heads      N             machine ms   plain ms    ratio   by head  control")
+    for heads in (1, 8, 16):
+        for N in (1024,) if options.quick else (1024, 4096):
+            for causal in (False, True):
+                measure(heads, N, causal, options.runs if N < 4096 else max(3, options.runs // 2))
+    if not options.quick:
+        memory(65_536)

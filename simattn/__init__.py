@@ -1,0 +1,28 @@
+"""simattn: the memory hierarchy under attention, executed and counted.
+
+>>> import numpy as np, simattn as sa
+>>> Q, K, V = (np.random.default_rng(i).standard_normal((256, 64), np.float32) for i in range(3))
+>>> run = sa.machine("a100-40gb").run(sa.flash2, Q, K, V, Br=128, Bc=128)
+>>> run.hbm_read, run.peak_sram
+(327680, 197632)
+"""
+
+from .analysis.attention import attention
+from .analysis.compare import Comparison, compare
+from .analysis.forms import Problem, closed_form
+from .analysis.truth import attention_truth
+from .hierarchy.catalogue import machine, machines
+from .hierarchy.errors import HbmOverflow, SramOverflow
+from .hierarchy.grid import blocks, size
+from .hierarchy.lanes import packs_groups
+from .hierarchy.machine import KiB, Machine
+from .hierarchy.run import Run
+from .kernels import algorithms, flash2, naive, online_softmax, split_kv
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Comparison", "HbmOverflow", "KiB", "Machine", "Problem", "Run", "SramOverflow", "algorithms", "attention", "attention_truth",
+    "blocks", "closed_form", "compare", "flash2", "machine", "machines", "naive", "online_softmax", "packs_groups", "size",
+    "split_kv",
+]  # fmt: skip

@@ -1,0 +1,1 @@
+"""What is true, what must be counted, and how runs compare."""

@@ -1,0 +1,259 @@
+"""Algorithms side by side: what they move, what they err by, and whether they are exact."""
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..hierarchy.counts import KernelCounts
+from ..hierarchy.dtypes import STORAGE, storage_type
+from ..hierarchy.errors import HbmOverflow, SramOverflow, unknown
+from ..hierarchy.machine import Machine
+from ..hierarchy.run import Run
+from ..kernels import algorithms
+from .truth import Error, Truth, attention_truth, error, tolerance
+
+Array = NDArray[Any]
+Progress = Callable[[str], None]
+REFERENCE_ROWS = 1 << 26  # elements of S that the naive reference may hold at a time
+
+
+@dataclass(frozen=True)
+class Workload:
+    """The shape of one attention."""
+
+    batch: int
+    heads: int
+    kv_heads: int
+    n_q: int
+    n_k: int
+    d: int
+    dtype: str
+    causal: bool
+    backward: bool = False
+
+    @classmethod
+    def of(cls, Q: Array, K: Array, causal: bool) -> "Workload":
+        return cls(Q.shape[0], Q.shape[1], K.shape[1], Q.shape[2], K.shape[2], Q.shape[3], Q.dtype.name, causal)
+
+    def __str__(self) -> str:
+        heads = _many(self.heads, "head") + (f" on {_many(self.kv_heads, 'KV head')}" if self.kv_heads != self.heads else "")
+        tokens = f"N = {self.n_q:,}" if self.n_q == self.n_k else f"{_many(self.n_q, 'query')} on {_many(self.n_k, 'key')}"
+        mask = ", causal" if self.causal else ""
+        return f"batch {self.batch}, {heads}, {tokens}, d = {self.d}, {self.dtype}{mask}"
+
+
+def _many(n: int, noun: str) -> str:
+    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun.removesuffix('y')}ies" if noun == "query" else f"{n:,} {noun}s"
+
+
+@dataclass(frozen=True)
+class Result:
+    """One algorithm's row: its run and its error against float64, or why there is none."""
+
+    algorithm: str
+    run: Run | None = None
+    error: Error | None = None
+    exact: bool | None = None
+    times_naive: float | None = None
+    failure: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The row as plain data, by the names of the command line's JSON; what a run does not have is None."""
+        run, err = self.run, self.error
+
+        def count(name: str) -> Any:
+            return None if run is None else getattr(run, name)
+
+        return {
+            "algorithm": self.algorithm,
+            "exact": self.exact,
+            "hbm_read_bytes": count("hbm_read"),
+            "hbm_write_bytes": count("hbm_write"),
+            "l2_read_bytes": count("l2_read"),
+            "l2_write_bytes": count("l2_write"),
+            "sram_read_bytes": count("sram_read"),
+            "sram_write_bytes": count("sram_write"),
+            "matmul_flops": count("matmul_flops"),
+            "vector_flops": count("vector_flops"),
+            "exps": count("exps"),
+            "peak_sram_bytes": count("peak_sram"),
+            "hbm_footprint_bytes": count("hbm_footprint"),
+            "programs": count("programs"),
+            "max_abs_error": None if err is None else _number(err.max_abs),
+            "rmse": None if err is None else _number(err.rmse),
+            "lse_error": None if err is None else _number(err.lse),
+            "error_over_naive": None if self.times_naive is None else _number(self.times_naive),
+            "blocks": None if run is None else run.blocks,
+            "predicted_ms": count("predicted_ms"),
+            "error": self.failure,
+            "kernels": [] if run is None else [{"name": name, **_kernel(k)} for name, k in run.kernels.items()],
+        }
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Algorithms on the same inputs. Prints as a table; `to_dicts()` is the same as plain data."""
+
+    machine: Machine
+    workload: Workload
+    results: tuple[Result, ...]
+    title: str = ""
+
+    def __getitem__(self, algorithm: str) -> Result:
+        return next(r for r in self.results if r.algorithm == algorithm)
+
+    def to_dicts(self) -> list[dict[str, Any]]:
+        """A dictionary a row."""
+        return [result.to_dict() for result in self.results]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Machine, workload and rows, as the command line's JSON has them."""
+        machine = {name: value for name, value in asdict(self.machine).items() if name != "sources"}
+        return {"machine": machine, "workload": asdict(self.workload), "results": self.to_dicts()}
+
+    def __rich__(self) -> Any:
+        from ..show.tables import comparison_table  # noqa: PLC0415 - results know their table, but rich loads when it is shown
+
+        return comparison_table(self)
+
+    def __str__(self) -> str:
+        from ..show.tables import text  # noqa: PLC0415
+
+        return text(self)
+
+    def _repr_html_(self) -> str:
+        from ..show.tables import html  # noqa: PLC0415
+
+        return html(self)
+
+
+def compare(
+    machine: Machine,
+    names: Iterable[str],
+    Q: Array,
+    K: Array,
+    V: Array,
+    *,
+    causal: bool = False,
+    scale: float | None = None,
+    offset: int | None = None,
+    title: str = "",
+    progress: Progress = lambda _: None,
+    **blocks: Any,
+) -> Comparison:
+    """Run algorithms by name on the same inputs, and hold each against float64 attention of the stored inputs.
+
+    Q, K, V: (N, d) or (batch, heads, N, d). blocks: Br, Bc, and splits for the algorithms that take it. An algorithm that does not
+    fit keeps a row that says so. Exact means an error of at most twice the naive algorithm's in the same type, plus 4·eps·max|O|.
+    """
+    names = list(names)
+    for name in names:
+        if name not in algorithms:
+            raise ValueError(unknown("algorithm", name, algorithms))
+    if not names:
+        raise ValueError(f"no algorithm to compare; known: {', '.join(algorithms)}")
+    Q, K, V = checked_qkv(Q, K, V)
+    shared = {"causal": causal, "scale": scale, "offset": offset}
+    progress("float64")
+    truth = attention_truth(Q, K, V, scale=scale, causal=causal, offset=offset)
+    runs: dict[str, Run | str] = {}
+    for name in names:
+        progress(name)
+        own = {key: value for key, value in blocks.items() if key != "splits" or name == "split_kv"}
+        try:
+            runs[name] = machine.run(algorithms[name], Q, K, V, **shared, **own)
+        except (SramOverflow, HbmOverflow) as overflow:
+            runs[name] = str(overflow)
+    progress("reference")
+    plain = runs.get("naive")
+    reference = _error(plain, truth) if isinstance(plain, Run) else naive_error(Q, K, V, truth, scale, causal, offset)
+    allowed = tolerance(reference, truth, Q.dtype)
+    return Comparison(
+        machine, Workload.of(Q, K, causal), tuple(_result(n, r, truth, reference, allowed) for n, r in runs.items()), title
+    )
+
+
+def checked_qkv(Q: Any, K: Any, V: Any) -> tuple[Array, Array, Array]:
+    """Q, K, V as (batch, heads, N, d) arrays of one storage type; an error that names what does not fit."""
+    given = {"Q": Q, "K": K, "V": V}
+    for name, x in given.items():
+        if not isinstance(x, np.ndarray):
+            raise TypeError(f"{name} is a {type(x).__name__}: give a NumPy array of shape (N, d) or (batch, heads, N, d)")
+        if x.dtype.newbyteorder("=") not in STORAGE.values():
+            raise TypeError(f"{name} has type {x.dtype}: attention takes {', '.join(STORAGE)}; convert it with .astype(...)")
+        if 0 in x.shape:
+            raise ValueError(f"{name} has shape {x.shape}: no length may be 0")
+    shapes = ", ".join(f"{name} {x.shape}" for name, x in given.items())
+    if {Q.ndim, K.ndim, V.ndim} not in ({2}, {4}):
+        raise ValueError(f"{shapes}: give all as (N, d), or all as (batch, heads, N, d)")
+    if len({x.dtype for x in given.values()}) > 1:
+        raise TypeError(f"types {', '.join(f'{name} {x.dtype}' for name, x in given.items())}: they must be equal")
+    q, k, v = (x if x.ndim == 4 else x[None, None] for x in given.values())
+    if (
+        q.shape[3] != k.shape[3]
+        or k.shape[2] != v.shape[2]
+        or k.shape[1] != v.shape[1]
+        or not q.shape[0] == k.shape[0] == v.shape[0]
+    ):
+        raise ValueError(f"{shapes}: Q and K share d; K and V share keys and heads; all share the batch")
+    if q.shape[1] % k.shape[1]:
+        raise ValueError(f"{shapes}: {q.shape[1]} heads cannot share {k.shape[1]} KV heads evenly")
+    for name, x in given.items():
+        wrong = ~np.isfinite(x)
+        if wrong.any():
+            first = tuple(map(int, np.argwhere(wrong)[0]))
+            raise ValueError(f"{name} holds {int(wrong.sum())} values that are not finite, the first, {x[first]}, at {list(first)}")
+    return q, k, v
+
+
+def naive_error(Q: Array, K: Array, V: Array, truth: Truth, scale: float | None, causal: bool, offset: int | None) -> Error:
+    """The error of the naive algorithm in the type of the inputs, by strips of queries, so that no S need fit in memory."""
+    n_q, n_k = Q.shape[2], K.shape[2]
+    unlimited = Machine(name="unlimited", sram=1 << 60)
+    offset = n_k - n_q if offset is None else offset
+    rows = max(1, REFERENCE_ROWS // (n_k * Q.shape[1]))
+    O, lse = np.empty_like(truth.O, Q.dtype), np.empty_like(truth.lse)
+    for b in range(Q.shape[0]):
+        for i in range(0, n_q, rows):
+            part = slice(i, i + rows)
+            run = unlimited.run(
+                algorithms["naive"], Q[b : b + 1, :, part], K[b : b + 1], V[b : b + 1], scale=scale, causal=causal, offset=offset + i, Br=128, Bc=128
+            )  # fmt: skip
+            O[b, :, part], lse[b, :, part] = run.output[0], run.lse[0]
+    return error(O, lse, truth)
+
+
+def _result(name: str, run: Run | str, truth: Truth, reference: Error, allowed: float) -> Result:
+    if isinstance(run, str):
+        return Result(name, failure=run)
+    err = _error(run, truth)
+    times = err.max_abs / reference.max_abs if reference.max_abs else math.nan if err.max_abs else 1.0
+    return Result(name, run, err, bool(err.max_abs <= allowed), times)
+
+
+def _error(run: Run, truth: Truth) -> Error:
+    return error(run.output, run.lse, truth)
+
+
+def _kernel(k: KernelCounts) -> dict[str, int]:
+    return asdict(k)
+
+
+def _number(x: float) -> float | None:
+    return x if math.isfinite(x) else None
+
+
+def draw(workload: Workload, seed: int = 0) -> tuple[Array, Array, Array]:
+    """Q, K, V of a workload's shapes, N(0, 1) in float32, rounded to its type."""
+    rng = np.random.default_rng(seed)
+    kind = storage_type(workload.dtype)
+    shapes = [
+        (workload.batch, heads, n, workload.d)
+        for heads, n in ((workload.heads, workload.n_q), (workload.kv_heads, workload.n_k), (workload.kv_heads, workload.n_k))
+    ]
+    q, k, v = (rng.standard_normal(shape, np.float32).astype(kind) for shape in shapes)
+    return q, k, v

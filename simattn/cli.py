@@ -1,0 +1,186 @@
+"""The command line: `simattn compare` and `simattn machines`."""
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+import click
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from . import __version__
+from .analysis.compare import Comparison, Workload, compare, draw
+from .analysis.tensors import TensorFileError, read_qkv, shipped_qkv
+from .hierarchy.catalogue import machine as catalogue_machine
+from .hierarchy.catalogue import machines as catalogue_machines
+from .hierarchy.dtypes import storage_type
+from .kernels import algorithms
+from .show.tables import WIDTH, machines_table
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="The memory hierarchy under attention, executed and counted.")
+
+DEFAULT_MACHINE = "a100-40gb"
+PATIENCE = 2.0  # seconds after which a run shows its progress
+GPT2_MEDIUM = Workload(1, 16, 16, 1024, 1024, 64, "float16", causal=False)
+DECODE_STEP = Workload(1, 16, 2, 1, 8192, 128, "float16", causal=False)
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+Count = Annotated[int | None, typer.Option(min=1)]
+
+
+@app.callback(invoke_without_command=True)
+def root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.command("compare")
+def compare_command(
+    machine: Annotated[str, typer.Option(help="A GPU of `simattn machines`.")] = DEFAULT_MACHINE,
+    algorithms_: Annotated[str, typer.Option("--algorithms", help="Names, separated by commas.")] = ",".join(algorithms),
+    batch: Annotated[int | None, typer.Option(min=1, help="[default: 1]")] = None,
+    heads: Annotated[int | None, typer.Option(min=1, help="Heads of queries. [default: 1]")] = None,
+    kv_heads: Annotated[int | None, typer.Option(min=1, help="Heads of keys and values. [default: as many]")] = None,
+    n: Annotated[int | None, typer.Option("--n", min=1, help="Keys, and queries unless --n-q is given. [default: 1024]")] = None,
+    n_q: Annotated[int | None, typer.Option("--n-q", min=1, help="Queries.")] = None,
+    d: Annotated[int | None, typer.Option("--d", min=1, help="Width of a head. [default: 64]")] = None,
+    dtype: Annotated[str | None, typer.Option(help="Storage type. [default: float16]")] = None,
+    causal: Annotated[bool, typer.Option("--causal", help="The last query sees the last key, each before it one less.")] = False,
+    br: Annotated[
+        int | None, typer.Option("--br", min=1, help="Rows of a block. [default: the largest of 128 ... 16 that fits]")
+    ] = None,
+    bc: Annotated[int | None, typer.Option("--bc", min=1, help="Keys of a block; give both or neither.")] = None,
+    splits: Annotated[
+        int | None, typer.Option(min=1, help="Splits of the keys, for split_kv. [default: flash-attn's heuristic]")
+    ] = None,
+    qkv: Annotated[Path | None, typer.Option(help="A .npz or .safetensors file with arrays Q, K, V.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the random inputs.", min=0)] = 0,
+    save: Annotated[Path | None, typer.Option(help="Write a figure of the traffic: .png, .pdf or .svg.")] = None,
+    json_: Json = False,
+) -> None:
+    """Run algorithms on the same inputs: counted traffic side by side, and the error of each against float64.
+
+    Without workload options: the shipped real tensors, GPT-2 medium's attention and a decode step.
+    """
+    gpu = catalogue_machine(machine)
+    names = [name.strip() for name in algorithms_.split(",") if name.strip()]
+    if (br is None) != (bc is None):
+        raise click.UsageError("give both --br and --bc, or neither")
+    if save is not None:
+        _check_figure(save)
+    blocks: dict[str, Any] = {key: value for key, value in {"Br": br, "Bc": bc, "splits": splits}.items() if value is not None}
+    shape = {"--batch": batch, "--heads": heads, "--kv-heads": kv_heads, "--n": n, "--n-q": n_q, "--d": d, "--dtype": dtype}
+    given = [option for option, value in shape.items() if value is not None]
+    if qkv is not None:
+        if given:
+            raise click.UsageError(f"--qkv brings its own shapes: leave out {', '.join(given)}")
+        cases = [(qkv.name, read_qkv(qkv), causal)]
+    elif given or causal:
+        n = n or 1024
+        kind = storage_type(dtype or "float16").name
+        workload = Workload(batch or 1, heads or 1, kv_heads or heads or 1, n_q or n, n, d or 64, kind, causal)
+        if workload.heads % workload.kv_heads:
+            raise click.UsageError(f"--heads {workload.heads} cannot share --kv-heads {workload.kv_heads} evenly")
+        cases = [("random", draw(workload, seed), causal)]
+    else:
+        cases = [
+            ("all-MiniLM-L6-v2, layer 1, reading the Declaration of Independence", shipped_qkv(), False),
+            ("GPT-2 medium's shape, random", draw(GPT2_MEDIUM, seed), False),
+            ("one decode step, random", draw(DECODE_STEP, seed), False),
+        ]
+    several = len(cases) > 1
+    with _Patient(len(cases) * (len(names) + 2), quiet=json_) as progress:
+        done = [compare(gpu, names, *x, causal=mask, title=title, progress=progress, **blocks) for title, x, mask in cases]
+    if save is not None:
+        _save(done, save)
+    if json_:
+        typer.echo(json.dumps({"comparisons": [c.to_dict() for c in done]} if several else done[0].to_dict(), allow_nan=False))
+    else:
+        _show(*done)
+        if save is not None:
+            typer.echo(f"figure: {save}")
+    if any(result.failure for c in done for result in c.results):
+        raise typer.Exit(1)
+
+
+@app.command("machines")
+def machines_command(json_: Json = False) -> None:
+    """List the GPUs whose capacities simattn knows."""
+    known = catalogue_machines()
+    if json_:
+        typer.echo(json.dumps({"machines": [{**vars(m)} for m in known]}))
+    else:
+        _show(machines_table(known))
+
+
+class _Patient:
+    """A progress bar on stderr that appears only when the work takes longer than two seconds."""
+
+    def __init__(self, total: int, *, quiet: bool) -> None:
+        self._console = Console(stderr=True, quiet=quiet)
+        self._bar = Progress(
+            SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+            console=self._console, transient=True, disable=not self._console.is_terminal,
+        )  # fmt: skip
+        self._task = self._bar.add_task("", total=total)
+        self._start = time.monotonic()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __call__(self, what: str) -> None:
+        self._bar.update(self._task, advance=1, description=what)
+        if time.monotonic() - self._start > PATIENCE:
+            self._bar.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+
+def _show(*renderables: Any) -> None:
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=max(console.width, WIDTH))
+    for k, renderable in enumerate(renderables):
+        if k:
+            console.print()
+        console.print(renderable)
+
+
+def _check_figure(path: Path) -> None:
+    if path.suffix not in (".png", ".pdf", ".svg"):
+        raise click.UsageError(f"--save {path}: the name must end in .png, .pdf or .svg")
+    if not path.parent.is_dir():
+        raise click.UsageError(f"--save {path}: there is no folder {path.parent}")
+
+
+def _save(comparisons: list[Comparison], path: Path) -> None:
+    from .show.plots import save, traffic_figure  # noqa: PLC0415 - matplotlib loads when a figure is asked for
+
+    save(traffic_figure(comparisons), path)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; a usage error is one line on stderr and exit code 2."""
+    try:
+        code = app(arguments, standalone_mode=False)
+    except click.UsageError as error:
+        code = _fail(error.format_message())
+    except (TensorFileError, ValueError, TypeError, OSError) as error:
+        code = _fail(str(error))
+    except (click.Abort, KeyboardInterrupt):
+        code = 130
+    sys.exit(code or 0)
+
+
+def _fail(message: str) -> int:
+    typer.echo(f"simattn: {' '.join(message.split())}", err=True)
+    return 2
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""The ledger: counts and occupancy of each thread block from its log, summed by kernel and by array."""
+
+from collections import Counter
+from dataclasses import dataclass
+
+from .counts import Counts, KernelCounts, Traffic
+from .working_set import Log, working_set
+
+CACHED_ENTRIES = 200_000  # operations in the logs kept, so that memory stays bounded however long a run is
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Block:
+    """What follows from the log of one thread block, whatever values it worked on, for one lane."""
+
+    counts: Counts
+    tensors: dict[str, Traffic]
+    peak_sram: int
+    peak_at: int
+
+    @classmethod
+    def of(cls, log: Log) -> "Block":
+        counts, tensors = Counts(), dict[str, Traffic]()
+        for operation, times in Counter(operation for operation, _ in log).items():
+            counts += operation.counts * times
+            if operation.tensor is not None:
+                traffic = Traffic(operation.counts.hbm_read, operation.counts.hbm_write) * times
+                tensors[operation.tensor] = tensors.get(operation.tensor, Traffic()) + traffic
+        return cls(counts, tensors, *working_set(log))
+
+
+class Account:
+    """One run's ledger, shared by its groups of lanes."""
+
+    def __init__(self) -> None:
+        self.footprint = 0
+        self.peeked = False
+        self._kernels: dict[str, Counter[Block]] = {}
+        self._known: dict[Log, Block] = {}
+        self._entries = 0
+
+    def kernel(self, name: str) -> None:
+        """Note a launch, so that kernels stand in launch order and one without thread blocks is listed too."""
+        self._kernels.setdefault(name, Counter())
+
+    def block(self, log: Log) -> Block:
+        """The account of a log, remembered: dense kernels execute the same one again and again."""
+        known = self._known.get(log)
+        if known is None:
+            known = Block.of(log)
+            if self._entries < CACHED_ENTRIES:
+                self._entries += len(log)
+                self._known[log] = known
+        return known
+
+    def enter(self, kernel: str, block: Block, lanes: int) -> None:
+        """Book a thread block that was executed on so many lanes."""
+        self._kernels[kernel][block] += lanes
+
+    def kernels(self) -> dict[str, KernelCounts]:
+        """Counts by kernel, in launch order."""
+        return {
+            name: sum(
+                (KernelCounts.of(block.counts * lanes, lanes, block.peak_sram) for block, lanes in blocks.items()),
+                KernelCounts(),
+            )
+            for name, blocks in self._kernels.items()
+        }
+
+    def tensors(self) -> dict[str, Traffic]:
+        """Traffic by array, in the order of first use."""
+        total: dict[str, Traffic] = {}
+        for blocks in self._kernels.values():
+            for block, lanes in blocks.items():
+                for name, traffic in block.tensors.items():
+                    total[name] = total.get(name, Traffic()) + traffic * lanes
+        return total

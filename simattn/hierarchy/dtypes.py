@@ -1,0 +1,66 @@
+"""The types that HBM stores, the type that sums have, and rounding between them."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import unknown
+
+DType = np.dtype[Any]
+Data = NDArray[Any]
+
+FLOAT64, FLOAT32, BOOL = np.dtype(np.float64), np.dtype(np.float32), np.dtype(np.bool_)
+STORAGE: dict[str, DType] = {
+    np.dtype(t).name: np.dtype(t)
+    for t in (np.float64, np.float32, np.float16, ml_dtypes.bfloat16, ml_dtypes.float8_e4m3fn, ml_dtypes.float8_e5m2)
+}
+
+
+def storage_type(dtype: object) -> DType:
+    """The storage type of that name or NumPy type; TypeError if HBM has none such."""
+    if isinstance(dtype, str) and dtype in STORAGE:
+        return STORAGE[dtype]
+    try:
+        found: DType = np.dtype(dtype)  # type: ignore[call-overload]
+    except TypeError:
+        raise TypeError(unknown("storage type", dtype, STORAGE)) from None
+    if found not in STORAGE.values():
+        raise TypeError(unknown("storage type", found.name, STORAGE))
+    return found
+
+
+def accumulation_type(dtypes: Iterable[DType]) -> DType:
+    """The type of sums and products: float64 for float64 inputs, float32 for everything narrower."""
+    return FLOAT64 if FLOAT64 in set(dtypes) else FLOAT32
+
+
+def wide(dtype: DType) -> DType:
+    """The type to compute in: NumPy's own float16 arithmetic is slow, so what is narrow is computed in float32 and rounded."""
+    return FLOAT64 if dtype == FLOAT64 else FLOAT32
+
+
+def join(dtypes: Iterable[DType]) -> DType:
+    """The type of an elementwise result; TypeError where a GPU would need an explicit cast."""
+    types = sorted(set(dtypes), key=lambda t: -t.itemsize)
+    if len(types) > 1 and (types[0] == FLOAT64 or types[1].itemsize == types[0].itemsize or types[0] != FLOAT32 or len(types) > 2):
+        names = " and ".join(t.name for t in types)
+        raise TypeError(f"{names} in one operation: cast one with .astype(...) so that the rounding is visible")
+    return types[0]
+
+
+def limits(dtype: DType) -> Any:
+    """`finfo` of any storage type: `.max`, `.eps`."""
+    return ml_dtypes.finfo(dtype)  # type: ignore[no-untyped-call]
+
+
+def round_to(x: Data, dtype: DType) -> Data:
+    """`x` in another type, to nearest even. Casts to a float8 saturate (CUDA's satfinite): no infinity is ever stored."""
+    if x.dtype == dtype:
+        return x
+    if dtype.itemsize == 1 and dtype != BOOL:
+        bound = float(limits(dtype).max)
+        x = np.clip(x, -bound, bound)
+    return x.astype(dtype)

@@ -1,0 +1,118 @@
+"""What an algorithm receives as `gpu`: HBM to allocate and thread blocks to launch, for one group of lanes."""
+
+import itertools
+import math
+import sys
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .account import Account
+from .dtypes import Data, DType, storage_type
+from .errors import HbmOverflow
+from .hbm import LANE_AXES, HbmArray
+from .sram import Sram
+from .tile import Tile
+from .working_set import live_at
+
+if TYPE_CHECKING:
+    from .machine import Machine
+
+
+class Gpu:
+    """The machine as one run of an algorithm sees it.
+
+    machine: the `Machine`. acc: the accumulation type (float64 for float64 inputs, else float32). lanes: how many heads, over
+    the whole batch, run the same program; for launch heuristics.
+    """
+
+    def __init__(
+        self,
+        machine: "Machine",
+        *,
+        acc: DType,
+        storage: DType,
+        shape: tuple[int, int, int],
+        lanes: int,
+        inputs: int,
+        account: Account,
+    ) -> None:
+        self.machine, self.acc, self.lanes = machine, acc, lanes
+        self._storage, self._shape, self._lanes = storage, shape, math.prod(shape)
+        self._inputs, self._account = inputs, account
+        self._made: dict[str, HbmArray] = {}
+        self._taken: set[str] = set()
+        self._open: str | None = None
+
+    def empty(self, shape: Any, *, name: str | None = None, dtype: Any = None, like: HbmArray | None = None) -> HbmArray:
+        """An array in HBM of that shape a head, full of NaN; of the first input's type unless given, with the heads of `like`."""
+        name = name or f"array{len(self._made)}"
+        if name in self._made or name in self._taken:
+            raise ValueError(f"gpu.empty: there is an array {name!r} already")
+        if len(shape) < 2 or not all(isinstance(n, int | np.integer) and n > 0 for n in shape):
+            raise ValueError(f"gpu.empty {name!r} of shape {tuple(shape)}: at least two dimensions, each at least 1")
+        kind = self._storage if dtype is None else storage_type(dtype)
+        lanes = self._shape if like is None else like._data.shape[:LANE_AXES]
+        self._refuse_beyond_memory(name, math.prod((*lanes, *map(int, shape))) * kind.itemsize)
+        made = HbmArray(name, np.full((*lanes, *shape), np.nan, kind), self, np.zeros(shape, np.uint8))
+        self._made[name] = made
+        return made
+
+    def launch(self, kernel: str, *grid: Iterable[Any]) -> Iterator[Any]:
+        """A kernel's thread blocks: `for sram, i in gpu.launch("flash2", blocks(N, Br))`. Several axes make a product of them.
+
+        Thread blocks are parallel on a GPU: each starts with empty SRAM, and what one stores, only a later launch may load.
+        """
+        self._refuse_open(f"launch {kernel!r}")
+        if not grid:
+            raise TypeError(f"launch {kernel!r}: say over what, as gpu.launch({kernel!r}, blocks(N, Br))")
+        self._open = kernel
+        self._account.kernel(kernel)
+        return self._programs(kernel, grid)
+
+    def peek(self, tile: Tile) -> Data:
+        """A copy of a tile's values, for looking: nothing is counted, but the run says that it was peeked into.
+
+        Of shape (r, c), or (batch, heads, r, c) of the heads that run side by side.
+        """
+        self._account.peeked = True
+        data = np.broadcast_to(tile._data, (*self._shape, *tile.shape))
+        return np.array(data[0, 0, 0] if self._lanes == 1 else data.reshape(self._shape[0], -1, *tile.shape))
+
+    def _programs(self, kernel: str, grid: tuple[Iterable[Any], ...]) -> Iterator[Any]:
+        for made in self._made.values():
+            made._marks.fill(0)  # type: ignore[union-attr]
+        for index in itertools.product(*grid):
+            sram = Sram(self, kernel, sys._getframe(1))
+            yield (sram, *index)
+            log = sram._end()
+            block = self._account.block(log)
+            if block.peak_sram > self.machine.sram:
+                raise sram._overflow(block.peak_at, live_at(log, block.peak_at))
+            self._account.enter(kernel, block, self._lanes)
+        self._open = None
+
+    def _finish(self, result: Any) -> list[HbmArray]:
+        """The arrays that the algorithm returned; the rest is its footprint."""
+        self._refuse_open("the end of the run")
+        outputs = list(result) if isinstance(result, tuple) else [result]
+        for output in outputs:
+            if not isinstance(output, HbmArray) or self._made.get(output.name) is not output:
+                raise TypeError(f"the algorithm returned {output!r}: return arrays made with gpu.empty, whole")
+        returned = {output.name for output in outputs}
+        self._account.footprint += sum(made._data.nbytes for name, made in self._made.items() if name not in returned)
+        return outputs
+
+    def _refuse_open(self, what: str) -> None:
+        if self._open is not None:
+            raise RuntimeError(f"{what}: launch {self._open!r} is still open; run its loop over thread blocks to the end first")
+
+    def _refuse_beyond_memory(self, name: str, nbytes: int) -> None:
+        everywhere = sum(made._data.nbytes for made in self._made.values()) + nbytes
+        used = self._inputs + everywhere * self.lanes // self._lanes
+        if self.machine.hbm is not None and used > self.machine.hbm:
+            raise HbmOverflow(
+                f"array {name!r} brings HBM to {used:,} B, but {self.machine.name} has {self.machine.hbm:,} B; a shorter sequence, "
+                "fewer heads or another algorithm"
+            )

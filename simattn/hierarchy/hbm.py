@@ -1,0 +1,75 @@
+"""Arrays in HBM: a shape, a type and slicing. Values come by `sram.load` and go by `sram.store`."""
+
+import math
+from typing import Any, ClassVar, NoReturn
+
+import numpy as np
+
+from .dtypes import Data, DType
+from .sealed import Sealed
+
+LANE_AXES = 3  # (batch, kv_head, group) lead every array's data; the algorithm sees what follows
+
+ALL_LANES = (slice(None),) * LANE_AXES
+
+LOADED, STORED = 1, 2  # marks of what other thread blocks of the current launch did to an element; the larger wins
+
+
+class HbmArray(Sealed):
+    """An array in HBM, or a slice of one. `shape` and `dtype` are what one lane sees."""
+
+    __slots__ = ("_data", "_marks", "_name", "_run")
+    _remedy: ClassVar[str] = "it lies in HBM: load it first, with sram.load(...)"
+
+    def __init__(self, name: str, data: Data, run: object, marks: Data | None = None) -> None:
+        self._name, self._data, self._run, self._marks = name, data, run, marks  # inputs have no marks: they are read-only
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self._data.shape[LANE_AXES:]
+
+    @property
+    def dtype(self) -> DType:
+        return self._data.dtype
+
+    @property
+    def _lanes(self) -> int:
+        return math.prod(self._data.shape[:LANE_AXES])
+
+    def __getitem__(self, key: Any) -> "HbmArray":
+        keys = key if type(key) is tuple else (key,)
+        for k in keys:
+            if type(k) is not slice and (isinstance(k, bool) or not isinstance(k, slice | int | np.integer)):
+                raise TypeError(f"{self.name}[{k!r}]: arrays in HBM take slices, as {self.name}[0:64] or {self.name}[i, j]")
+        marks = None if self._marks is None else self._marks[keys]
+        return HbmArray(self._name, self._data[(*ALL_LANES, *keys)], self._run, marks)
+
+    def __repr__(self) -> str:
+        return f"HBM array {self.name} {self.shape} {self.dtype.name}"
+
+    def __array_ufunc__(self, ufunc: Any, *args: Any, **kwargs: Any) -> NoReturn:
+        self._refuse(f"np.{ufunc.__name__}")
+
+    def __array_function__(self, function: Any, *args: Any) -> NoReturn:
+        self._refuse(f"np.{function.__name__}")
+
+
+def _refused(symbol: str) -> Any:
+    def operator(self: HbmArray, *_: object) -> NoReturn:
+        self._refuse(f"'{symbol}'")
+
+    return operator
+
+
+for _symbol, _names in {
+    "+": "add radd", "-": "sub rsub neg", "*": "mul rmul", "@": "matmul rmatmul", "/": "truediv rtruediv",
+    "//": "floordiv rfloordiv", "%": "mod rmod", "**": "pow rpow", "divmod": "divmod rdivmod", "+x": "pos", "abs": "abs",
+    "~": "invert", "&": "and rand", "|": "or ror", "^": "xor rxor", "<<": "lshift rlshift", ">>": "rshift rrshift",
+    "==": "eq", "!=": "ne", "<": "lt", "<=": "le", ">": "gt", ">=": "ge",
+}.items():  # fmt: skip
+    for _name in _names.split():
+        setattr(HbmArray, f"__{_name}__", _refused(_symbol))

@@ -1,0 +1,141 @@
+"""A machine: its capacities, and running an algorithm on arrays."""
+
+import inspect
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from .account import Account
+from .dtypes import BOOL, FLOAT32, Data, accumulation_type
+from .errors import SramOverflow, unknown
+from .gpu import Gpu
+from .hbm import HbmArray
+from .lanes import Workload
+from .run import Run
+
+KiB = 1 << 10
+BLOCK_OPTIONS = ("Br", "Bc")
+BLOCK_SIZES = (128, 64, 32, 16)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """A GPU as the simulator needs it. Immutable; bytes, hertz, FLOP/s.
+
+    sram: what one thread block may have live: its shared memory and the registers, which hold accumulators. hbm: device memory, None
+    for no limit. sms: streaming multiprocessors, for launch heuristics. flops: dense peak by type. sources: where each figure is from.
+    """
+
+    name: str
+    sram: int
+    hbm: int | None = None
+    sms: int | None = None
+    title: str = ""
+    shared_memory: int | None = None
+    registers: int | None = None
+    l2: int | None = None
+    hbm_bandwidth: float | None = None
+    clock: float | None = None
+    flops: dict[str, float] = field(default_factory=dict, hash=False)
+    sources: dict[str, str] = field(default_factory=dict, hash=False, repr=False)
+
+    def __post_init__(self) -> None:
+        for name in ("sram", "hbm", "sms"):
+            value = getattr(self, name)
+            if value is not None and (not isinstance(value, int) or value < 1):
+                raise ValueError(f"Machine {self.name!r}: {name}={value!r}; it is a positive number (of bytes, for a capacity)")
+
+    def run(self, algorithm: Callable[..., Any], *args: Any, **options: Any) -> Run:
+        """Run `algorithm(gpu, *args, **options)`; NumPy arrays become arrays in HBM, everything else passes as it is.
+
+        Arrays are (N, d) or (batch, heads, N, d). Where the algorithm takes Br and Bc and neither is given, the run tries
+        128, 64, 32, 16 for both and keeps the first that fits. Raises SramOverflow, HbmOverflow, and TypeError for options that
+        the algorithm does not have.
+        """
+        parameters = inspect.signature(algorithm).parameters
+        asked = [name for name in BLOCK_OPTIONS if name in parameters]
+        given = [name for name in asked if name in options]
+        if given or not asked:
+            return self._run(algorithm, args, options)
+        for size in BLOCK_SIZES:
+            try:
+                return self._run(algorithm, args, options | dict.fromkeys(asked, size))
+            except SramOverflow as error:
+                overflow = error
+        overflow.add_note(f"{' and '.join(asked)} of {BLOCK_SIZES} were all tried; give smaller ones")
+        raise overflow
+
+    def _run(self, algorithm: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any]) -> Run:
+        pack = getattr(algorithm, "packs_groups", False)
+        names = _bind(algorithm, args, options, pack)
+        positional = {name: x for name, x in zip(names, args, strict=True) if isinstance(x, np.ndarray)}
+        keywords = {name: x for name, x in options.items() if isinstance(x, np.ndarray)}
+        workload = Workload.of(positional, keywords, pack)
+        if pack:
+            options = options | {"group": workload.group}
+        account, outputs = Account(), dict[str, Data]()
+        for lanes in workload.groups(self.sram):
+            arrays = {name: workload.take(name, lanes) for name in workload.arrays}
+            gpu = self._gpu(workload, lanes, account)
+            hbm = {name: HbmArray(name, x, gpu) for name, x in arrays.items()}
+            gpu._taken |= hbm.keys()
+            with np.errstate(all="ignore"):
+                result = algorithm(
+                    gpu,
+                    *(hbm.get(name, x) if isinstance(x, np.ndarray) else x for name, x in zip(names, args, strict=True)),
+                    **(options | {name: hbm[name] for name in keywords}),
+                )
+            for made in gpu._finish(result):
+                if made._lanes == math.prod(workload.lanes):
+                    outputs[made.name] = made._data
+                else:
+                    outputs.setdefault(made.name, _whole(made, workload))[lanes] = made._data
+        return Run(
+            algorithm=getattr(algorithm, "__name__", "algorithm"),
+            machine=self.name,
+            outputs={name: workload.unpack(x) for name, x in outputs.items()},
+            kernels=account.kernels(),
+            tensors=account.tensors(),
+            hbm_footprint=account.footprint,
+            blocks={name: options[name] for name in BLOCK_OPTIONS if name in options},
+            peeked=account.peeked,
+        )
+
+    def _gpu(self, workload: Workload, lanes: tuple[slice, slice], account: Account) -> Gpu:
+        arrays = list(workload.arrays.values())
+        shape = (*(s.stop - s.start for s in lanes), workload.lanes[2])
+        storage = next((x.dtype for x in arrays if x.dtype != BOOL), FLOAT32)
+        acc = accumulation_type(x.dtype for x in arrays)
+        total, inputs = math.prod(workload.lanes), sum(x.nbytes for x in arrays)
+        return Gpu(self, acc=acc, storage=storage, shape=shape, lanes=total, inputs=inputs, account=account)
+
+
+def _bind(algorithm: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any], pack: bool) -> list[str]:
+    """The parameter names of the positional arguments; TypeError for arguments that the algorithm does not take."""
+    name = getattr(algorithm, "__name__", "algorithm")
+    signature = inspect.signature(algorithm)
+    kinds = {p.kind for p in signature.parameters.values()}
+    known = [p for p in signature.parameters if p != "group" or not pack][1:]
+    stray = [option for option in options if option not in known]
+    if stray and (inspect.Parameter.VAR_KEYWORD not in kinds or (pack and "group" in stray)):
+        raise TypeError(f"{name}: {unknown('option', stray[0], known)}")
+    try:
+        signature.bind(None, *args, **options)
+    except TypeError as error:
+        raise TypeError(f"{name}{signature}: {error}") from None
+    positional = [p for p in list(signature.parameters.values())[1:] if p.kind is not inspect.Parameter.KEYWORD_ONLY]
+    return [p.name if p.kind is not inspect.Parameter.VAR_POSITIONAL else f"{p.name}{i}" for i, p in _spread(positional, len(args))]
+
+
+def _spread(parameters: list[inspect.Parameter], n: int) -> list[tuple[int, inspect.Parameter]]:
+    """The parameter that takes each of n positional arguments, and its number within it."""
+    return [(max(0, i - len(parameters) + 1), parameters[min(i, len(parameters) - 1)]) for i in range(n)]
+
+
+def _whole(made: HbmArray, workload: Workload) -> Data:
+    """Room for an output over all lanes."""
+    group, *shape = made._data.shape[2:]
+    return np.empty((workload.batch, workload.kv_heads, group, *shape), made.dtype)

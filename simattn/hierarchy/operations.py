@@ -1,0 +1,217 @@
+"""The closed set of counted operations: for each, its result, its costs and what the working-set rule must know of it.
+
+An `Operation` holds no values and no identities, so equal operations are one object and a thread block's log is a short tuple.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from .counts import Counts
+from .dtypes import BOOL, FLOAT64, Data, DType, join, round_to, wide
+
+Scalar = float | int | bool
+
+TRANSCENDENTAL = frozenset({np.exp, np.exp2, np.log, np.tanh})
+ARITHMETIC = frozenset({
+    np.add, np.subtract, np.multiply, np.divide, np.floor_divide, np.remainder, np.power, np.negative, np.positive,
+    np.absolute, np.sign, np.square, np.sqrt, np.reciprocal, np.floor, np.ceil, np.rint, np.maximum, np.minimum,
+})  # fmt: skip
+COMPARISONS = frozenset({
+    np.less, np.less_equal, np.greater, np.greater_equal, np.equal, np.not_equal,
+    np.isnan, np.isinf, np.isfinite,
+})  # fmt: skip
+LOGICAL = frozenset({np.logical_and, np.logical_or, np.logical_xor, np.logical_not})
+BITWISE = {np.bitwise_and: np.logical_and, np.bitwise_or: np.logical_or, np.bitwise_xor: np.logical_xor,
+           np.invert: np.logical_not}  # fmt: skip
+ELEMENTWISE = TRANSCENDENTAL | ARITHMETIC | COMPARISONS | LOGICAL | BITWISE.keys() | {np.where}
+ALLOWED = ", ".join(sorted(f.__name__ for f in ELEMENTWISE))
+REDUCTIONS = {np.add: "sum", np.maximum: "max", np.minimum: "min"}
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Spec:
+    """What is known of a tile without its values. Made by `spec`, which returns the same object for equal arguments.
+
+    An index tile occupies nothing and moves nothing: hardware computes it in registers from the thread's number.
+    A view has its own `nbytes`, and `held` bytes stay live for it; it `covers` its tile if no element is left out.
+    """
+
+    shape: tuple[int, int]
+    dtype: DType
+    index: bool
+    held: int
+    covers: bool
+    turned: bool
+    nbytes: int = field(init=False)
+    elements: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "elements", self.shape[0] * self.shape[1])
+        object.__setattr__(self, "nbytes", 0 if self.index else self.elements * self.dtype.itemsize)
+
+    def view(self, shape: tuple[int, int], *, covers: bool) -> "Spec":
+        """The spec of a slice."""
+        return _spec(shape, self.dtype, self.index, self.held, covers, self.turned)
+
+    def __str__(self) -> str:
+        return f"{self.shape} {self.dtype.name}" + (" index" if self.index else "")
+
+
+_spec = cache(Spec)
+
+
+@cache
+def transposed(s: Spec) -> Spec:
+    """The spec of the transposed view."""
+    return _spec(s.shape[::-1], s.dtype, s.index, s.held, s.covers, not s.turned)
+
+
+def spec(shape: tuple[int, int], dtype: DType, index: bool = False) -> Spec:
+    """The spec of a new tile."""
+    return _spec(shape, dtype, index, 0 if index else shape[0] * shape[1] * dtype.itemsize, True, False)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Operation:
+    """An operation on tiles of given specs. `takes`: the operands whose bytes the result may take over if they die there."""
+
+    name: str
+    result: Spec | None
+    counts: Counts
+    compute: Callable[..., Data]
+    operands: tuple[Spec, ...] = ()
+    tensor: str | None = None
+    takes: tuple[int, ...] = ()
+    is_matmul: bool = False
+    is_addition: bool = False  # of two whole tiles of one shape and type: where a product may accumulate
+    needs: int = field(init=False)  # bytes live for this operation alone, were its operands distinct tiles
+
+    def __post_init__(self) -> None:
+        operands = sum(s.held for s in self.operands)
+        object.__setattr__(self, "needs", operands + (self.result.held if self.result and not self.takes else 0))
+
+    def __str__(self) -> str:
+        what = self.result or self.operands[0]
+        return f"{self.name} {what}"
+
+
+@cache
+def elementwise(function: Any, operands: tuple[Spec | None, ...], acc: DType) -> Operation:
+    """An allowed ufunc or `np.where` over tiles that broadcast; None stands for a Python scalar, which decides no type."""
+    if function not in ELEMENTWISE:
+        raise TypeError(f"np.{function.__name__} is not counted, so not allowed on tiles; allowed: {ALLOWED}")
+    function = BITWISE.get(function, function)
+    tiles = tuple(s for s in operands if s is not None)
+    valued = operands[1:] if function is np.where else operands
+    for s in operands if function in LOGICAL else operands[:1] if function is np.where else ():
+        if s is None or s.dtype != BOOL:
+            raise TypeError(f"np.{function.__name__} takes boolean tiles, not {s or 'a scalar'}: compare first")
+    values = [s for s in valued if s is not None and s.dtype != BOOL]
+    number = join(s.dtype for s in [v for v in values if not v.index] or values) if values else acc
+    all_bool = bool(valued) and all(s is not None and s.dtype == BOOL for s in valued)
+    boolean = function in COMPARISONS or function in LOGICAL or (function is np.where and all_bool)
+    result = spec(_broadcast(function, tiles), BOOL if boolean else number, all(s.index for s in tiles))
+    plain = all(s.dtype == wide(number) for s in values) and (number == wide(number)) and (boolean or not all_bool)
+    takes = tuple(k for k, s in enumerate(tiles) if s.covers and 0 < result.held <= s.held)
+    same = {(s.shape, s.dtype, s.covers, s.turned, s.index) for s in tiles}
+    return Operation(
+        name=function.__name__,
+        result=result,
+        counts=_vector(tiles, result, result.elements, "exps" if function in TRANSCENDENTAL else "vector_flops"),
+        compute=function if plain else _rounded(function, number, result.dtype),
+        operands=tiles,
+        takes=takes,
+        is_addition=function is np.add and len(tiles) == 2 and same == {(result.shape, result.dtype, True, False, False)},
+    )
+
+
+def _broadcast(function: Any, tiles: tuple[Spec, ...]) -> tuple[int, int]:
+    shapes = [s.shape for s in tiles]
+    rows, columns = (max(lengths) for lengths in zip(*shapes, strict=True))
+    if any(r not in (1, rows) or c not in (1, columns) for r, c in shapes):
+        raise ValueError(f"np.{function.__name__} of tiles {' and '.join(map(str, shapes))}: the shapes do not broadcast")
+    return rows, columns
+
+
+def _vector(tiles: tuple[Spec, ...], result: Spec, work: int, field: str = "vector_flops") -> Counts:
+    return Counts(sram_read=sum(s.nbytes for s in tiles), sram_write=result.nbytes, **{field: work})
+
+
+def _rounded(function: Any, number: DType, result: DType) -> Callable[..., Data]:
+    """`function` on values of type `number`, computed wide, then rounded. A scalar is rounded first, as NumPy does (NEP 50)."""
+    first = 1 if function is np.where else 0
+
+    def widen(x: Any) -> Any:
+        if isinstance(x, np.ndarray):
+            return x.astype(wide(number), copy=False)
+        return round_to(np.asarray(x, FLOAT64), number).astype(wide(number))
+
+    def compute(*operands: Any) -> Data:
+        return round_to(function(*operands[:first], *map(widen, operands[first:])), result)
+
+    return compute
+
+
+@cache
+def reduction(function: Any, tile: Spec, axis: int | tuple[int, int], acc: DType) -> Operation:
+    """Sum, max or min over one axis or both, kept as a length of 1; accumulated in `acc` and of that type."""
+    rows, columns = tile.shape
+    axes = axis if isinstance(axis, tuple) else (axis,)
+    result = spec((1 if -2 in axes else rows, 1 if -1 in axes else columns), acc, tile.index)
+
+    def compute(x: Data) -> Data:
+        return np.asarray(function.reduce(x.astype(acc, copy=False), axis=axis, keepdims=True))
+
+    return Operation(REDUCTIONS[function], result, _vector((tile,), result, tile.elements), compute, (tile,))
+
+
+@cache
+def matmul(a: Spec, b: Spec, acc: DType) -> Operation:
+    """The product of two tiles of one storage type, of their rounded values, in `acc`."""
+    if a.index or b.index or BOOL in (a.dtype, b.dtype):
+        raise TypeError(f"matmul of {a} and {b}: it takes tiles of stored numbers; .astype(...) a boolean one")
+    if a.dtype != b.dtype:
+        raise TypeError(f"matmul of {a.dtype.name} and {b.dtype.name}: it takes two tiles of one type; write P.astype(V.dtype) @ V")
+    if a.shape[1] != b.shape[0]:
+        raise ValueError(f"matmul of tiles {a.shape} and {b.shape}: {a.shape[1]} columns do not meet {b.shape[0]} rows")
+    (m, k), n = a.shape, b.shape[1]
+    result = spec((m, n), acc)
+
+    def compute(x: Data, y: Data) -> Data:
+        return np.asarray(np.matmul(x.astype(acc, copy=False), y.astype(acc, copy=False)))
+
+    counts = Counts(sram_read=a.nbytes + b.nbytes, sram_write=result.nbytes, matmul_flops=2 * m * n * k)
+    return Operation("matmul", result, counts, np.matmul if a.dtype == acc else compute, (a, b), is_matmul=True)
+
+
+@cache
+def cast(tile: Spec, dtype: DType) -> Operation:
+    """Rounding to another type: one vector operation an element."""
+    result = spec(tile.shape, dtype, tile.index)
+    takes = (0,) if tile.covers and 0 < result.held <= tile.held else ()
+    counts = _vector((tile,), result, result.elements)
+    return Operation("astype", result, counts, lambda x: round_to(x, dtype), (tile,), takes=takes)
+
+
+@cache
+def load(name: str, shape: tuple[int, int], dtype: DType) -> Operation:
+    """A tile from HBM: an HBM read and an SRAM write."""
+    tile = spec(shape, dtype)
+    return Operation("load", tile, Counts(hbm_read=tile.nbytes, sram_write=tile.nbytes), np.asarray, tensor=name)
+
+
+@cache
+def store(name: str, tile: Spec, dtype: DType) -> Operation:
+    """A tile to HBM, rounded to the array's type on the way: an SRAM read and an HBM write."""
+    counts = Counts(sram_read=tile.nbytes, hbm_write=tile.elements * dtype.itemsize)
+    return Operation("store", None, counts, np.asarray, (tile,), tensor=name)
+
+
+@cache
+def fill(name: str, tile: Spec) -> Operation:
+    """A new tile of a constant or of indices; indices are free."""
+    return Operation(name, tile, Counts(sram_write=tile.nbytes), np.asarray)

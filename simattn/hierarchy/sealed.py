@@ -1,0 +1,63 @@
+"""What HBM arrays and tiles have in common: their values leave only by a counted operation."""
+
+from typing import Any, ClassVar, NoReturn
+
+import numpy as np
+
+
+class Sealed:
+    """Refuses every way by which Python or NumPy could read, copy or alter values without a count."""
+
+    __slots__ = ()
+    __hash__: ClassVar[None] = None  # type: ignore[assignment]
+    _remedy: ClassVar[str]
+
+    def _refuse(self, action: str) -> NoReturn:
+        raise TypeError(f"{self!r}: no {action} here; {self._remedy}")
+
+    def __array__(self, *args: Any, **kwargs: Any) -> NoReturn:
+        self._refuse("conversion to a NumPy array")
+
+    def __iter__(self) -> NoReturn:
+        self._refuse("iteration")
+
+    def __len__(self) -> NoReturn:
+        self._refuse("len(); use .shape")
+
+    def __contains__(self, item: object) -> NoReturn:
+        self._refuse("membership test")
+
+    def __bool__(self) -> NoReturn:
+        self._refuse("truth value (a thread block cannot branch on data)")
+
+    def __float__(self) -> NoReturn:
+        self._refuse("conversion to a Python float")
+
+    def __int__(self) -> NoReturn:
+        self._refuse("conversion to a Python int")
+
+    def __index__(self) -> NoReturn:
+        self._refuse("use as an index")
+
+    def __complex__(self) -> NoReturn:
+        self._refuse("conversion to a Python complex")
+
+    def __setitem__(self, key: object, value: object) -> NoReturn:
+        self._refuse("item assignment")
+
+    def __delitem__(self, key: object) -> NoReturn:
+        self._refuse("item deletion")
+
+    def __copy__(self) -> NoReturn:
+        self._refuse("copy")
+
+    def __deepcopy__(self, memo: object) -> NoReturn:
+        self._refuse("copy")
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        self._refuse("pickling")
+
+    def __getattr__(self, name: str) -> NoReturn:
+        if hasattr(np.ndarray, name):
+            self._refuse(f".{name}")
+        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")

@@ -1,0 +1,154 @@
+"""Tiles in SRAM: plain NumPy to write, counted to run."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from .dtypes import Data, DType
+from .operations import REDUCTIONS, Spec, transposed
+from .sealed import Sealed
+
+if TYPE_CHECKING:
+    from .sram import Sram
+
+Operand = Any  # a tile or a Python scalar; what else there is, the machine refuses
+
+
+def _binary(ufunc: Any) -> "Callable[[Tile, Operand], Tile]":
+    def operator(self: "Tile", other: Operand) -> "Tile":
+        return self._sram.apply(ufunc, self, other)
+
+    return operator
+
+
+def _reflected(ufunc: Any) -> "Callable[[Tile, Operand], Tile]":
+    def operator(self: "Tile", other: Operand) -> "Tile":
+        return self._sram.apply(ufunc, other, self)
+
+    return operator
+
+
+def _unary(ufunc: Any) -> "Callable[[Tile], Tile]":
+    def operator(self: "Tile") -> "Tile":
+        return self._sram.apply(ufunc, self)
+
+    return operator
+
+
+class Tile(Sealed):
+    """A two-dimensional array of values in one thread block's SRAM. `x += y` is `x = x + y`; slices and `.T` are views."""
+
+    __slots__ = ("_data", "_position", "_spec", "_sram")
+    _remedy: ClassVar[str] = (
+        "a tile is worked on by counted operations (arithmetic, np.exp, np.where, .max, .sum, @ ...), leaves by sram.store "
+        "and is looked at by gpu.peek"
+    )
+
+    def __init__(self, data: Data, spec: Spec, position: int, sram: "Sram") -> None:
+        self._data, self._spec, self._position, self._sram = data, spec, position, sram
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self._spec.shape
+
+    @property
+    def dtype(self) -> DType:
+        return self._spec.dtype
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of one lane's tile or view; 0 for an index tile."""
+        return self._spec.nbytes
+
+    @property
+    def T(self) -> "Tile":
+        """The transposed view: no operation, no bytes."""
+        return Tile(self._data.swapaxes(-1, -2), transposed(self._spec), self._position, self._sram)
+
+    def __getitem__(self, key: Any) -> "Tile":
+        keys = key if isinstance(key, tuple) else (key,)
+        if len(keys) > 2 or not all(isinstance(k, slice) for k in keys):
+            self._refuse("fancy or integer indexing: tiles stay two-dimensional; slice, as x[0:8] or x[:, 0:1]")
+        data = self._data[(..., *keys, *(slice(None),) * (2 - len(keys)))]
+        rows, columns = data.shape[-2:]
+        if rows == 0 or columns == 0:
+            raise IndexError(f"{self!r}[{', '.join(map(_slice_text, keys))}] is empty")
+        s = self._spec
+        whole = (rows, columns) == s.shape and all(k.step in (None, 1) for k in keys)
+        return Tile(data, s.view((rows, columns), covers=s.covers and whole), self._position, self._sram)
+
+    def astype(self, dtype: Any) -> "Tile":
+        """Rounded to another storage type; to its own type, the same tile and free."""
+        return self._sram.cast(self, dtype)
+
+    def sum(self, axis: Any = None, *, keepdims: bool = False) -> "Tile":
+        """The sum over an axis, accumulated in `gpu.acc`. `keepdims=True` must be given."""
+        return self._sram.reduce(np.add, self, axis, keepdims)
+
+    def max(self, axis: Any = None, *, keepdims: bool = False) -> "Tile":
+        """The maximum over an axis. `keepdims=True` must be given."""
+        return self._sram.reduce(np.maximum, self, axis, keepdims)
+
+    def min(self, axis: Any = None, *, keepdims: bool = False) -> "Tile":
+        """The minimum over an axis. `keepdims=True` must be given."""
+        return self._sram.reduce(np.minimum, self, axis, keepdims)
+
+    def __repr__(self) -> str:
+        size = "index" if self._spec.index else f"{self.nbytes:,} B"
+        return f"Tile {self.shape} {self.dtype.name} {size}"
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> "Tile":
+        if method == "reduce" and ufunc in REDUCTIONS and set(kwargs) <= {"axis", "keepdims"}:
+            return self._sram.reduce(ufunc, inputs[0], kwargs.get("axis", 0), kwargs.get("keepdims", False))
+        if method != "__call__":
+            self._refuse(f"np.{ufunc.__name__}.{method}")
+        if kwargs:
+            self._refuse(f"{'=, '.join(kwargs)}= in np.{ufunc.__name__}")
+        return self._sram.apply(ufunc, *inputs)
+
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> "Tile":
+        if function not in _FUNCTIONS:
+            self._refuse(f"np.{function.__name__}")
+        return _FUNCTIONS[function](*args, **kwargs)
+
+    __add__, __radd__ = _binary(np.add), _reflected(np.add)
+    __sub__, __rsub__ = _binary(np.subtract), _reflected(np.subtract)
+    __mul__, __rmul__ = _binary(np.multiply), _reflected(np.multiply)
+    __truediv__, __rtruediv__ = _binary(np.divide), _reflected(np.divide)
+    __floordiv__, __rfloordiv__ = _binary(np.floor_divide), _reflected(np.floor_divide)
+    __mod__, __rmod__ = _binary(np.remainder), _reflected(np.remainder)
+    __pow__, __rpow__ = _binary(np.power), _reflected(np.power)
+    __matmul__, __rmatmul__ = _binary(np.matmul), _reflected(np.matmul)
+    __and__, __rand__ = _binary(np.bitwise_and), _reflected(np.bitwise_and)
+    __or__, __ror__ = _binary(np.bitwise_or), _reflected(np.bitwise_or)
+    __xor__, __rxor__ = _binary(np.bitwise_xor), _reflected(np.bitwise_xor)
+    __lt__, __le__, __gt__, __ge__ = map(_binary, (np.less, np.less_equal, np.greater, np.greater_equal))
+    __eq__, __ne__ = _binary(np.equal), _binary(np.not_equal)  # type: ignore[assignment]
+    __neg__, __pos__, __abs__, __invert__ = map(_unary, (np.negative, np.positive, np.absolute, np.invert))
+
+
+def _slice_text(s: slice) -> str:
+    return ":".join("" if part is None else str(part) for part in (s.start, s.stop, s.step) if part is not s.step or part)
+
+
+def _where(condition: Any, x: Any, y: Any) -> Tile:
+    tile = next(t for t in (condition, x, y) if isinstance(t, Tile))
+    return tile._sram.apply(np.where, condition, x, y)
+
+
+def _transpose(a: Tile) -> Tile:
+    return a.T
+
+
+def _method(name: str) -> Callable[..., Tile]:
+    def function(a: Tile, axis: Any = None, *, keepdims: bool = False) -> Tile:
+        return getattr(a, name)(axis, keepdims=keepdims)  # type: ignore[no-any-return]
+
+    return function
+
+
+_FUNCTIONS: dict[Any, Callable[..., Tile]] = {
+    np.where: _where, np.transpose: _transpose, np.sum: _method("sum"),
+    np.max: _method("max"), np.amax: _method("max"), np.min: _method("min"), np.amin: _method("min"),
+}  # fmt: skip

@@ -1,0 +1,37 @@
+"""What several tests use: small machines, drawn inputs, and an independent attention in a few lines."""
+
+import numpy as np
+import pytest
+from hypothesis import settings
+
+import simattn as sa
+
+settings.register_profile("simattn", deadline=None, max_examples=60)
+settings.load_profile("simattn")
+
+ROOMY = sa.Machine(name="roomy", sram=1 << 30, sms=4)
+
+
+@pytest.fixture
+def roomy() -> sa.Machine:
+    return ROOMY
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+def plain_attention(Q, K, V, *, causal=False, offset=None, scale=None):
+    """softmax(QKᵀ·scale)V row by row in float64, keys that are not seen left out; 0 and −∞ for a row that sees none."""
+    Q, K, V = (np.asarray(x, np.float64) for x in (Q, K, V))
+    offset = len(K) - len(Q) if offset is None else offset
+    scale = Q.shape[1] ** -0.5 if scale is None else scale
+    O, lse = np.zeros((len(Q), V.shape[1])), np.full(len(Q), -np.inf)
+    for i, q in enumerate(Q):
+        n = min(max(i + offset + 1, 0), len(K)) if causal else len(K)
+        if n:
+            s = K[:n] @ q * scale
+            p = np.exp(s - s.max())
+            O[i], lse[i] = p @ V[:n] / p.sum(), s.max() + np.log(p.sum())
+    return O, lse
