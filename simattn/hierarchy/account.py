@@ -3,7 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass
 
-from .counts import Counts, KernelCounts, Traffic
+from .counts import COUNTS, Counts, KernelCounts, Traffic
 from .working_set import Log, working_set
 
 CACHED_ENTRIES = 200_000  # operations in the logs kept, so that memory stays bounded however long a run is
@@ -20,13 +20,14 @@ class Block:
 
     @classmethod
     def of(cls, log: Log) -> "Block":
-        counts, tensors = Counts(), dict[str, Traffic]()
+        counts, tensors = dict.fromkeys(COUNTS, 0), dict[str, Traffic]()
         for operation, times in Counter(operation for operation, _ in log).items():
-            counts += operation.counts * times
+            for name, n in operation.costs:
+                counts[name] += n * times
             if operation.tensor is not None:
                 traffic = Traffic(operation.counts.hbm_read, operation.counts.hbm_write) * times
                 tensors[operation.tensor] = tensors.get(operation.tensor, Traffic()) + traffic
-        return cls(counts, tensors, *working_set(log))
+        return cls(Counts(**counts), tensors, *working_set(log))
 
 
 class Account:

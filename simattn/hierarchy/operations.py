@@ -5,12 +5,12 @@ An `Operation` holds no values and no identities, so equal operations are one ob
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
 
-from .counts import Counts
+from .counts import COUNTS, Counts
 from .dtypes import BOOL, FLOAT64, Data, DType, join, round_to, wide
 
 Scalar = float | int | bool
@@ -89,9 +89,11 @@ class Operation:
     is_matmul: bool = False
     is_addition: bool = False  # of two whole tiles of one shape and type: where a product may accumulate
     needs: int = field(init=False)  # bytes live for this operation alone, were its operands distinct tiles
+    costs: tuple[tuple[str, int], ...] = field(init=False)  # the counts that are not 0
 
     def __post_init__(self) -> None:
         operands = sum(s.held for s in self.operands)
+        object.__setattr__(self, "costs", tuple((name, n) for name in COUNTS if (n := getattr(self.counts, name))))
         object.__setattr__(self, "needs", operands + (self.result.held if self.result and not self.takes else 0))
 
     def __str__(self) -> str:
@@ -163,10 +165,10 @@ def reduction(function: Any, tile: Spec, axis: int | tuple[int, int], acc: DType
     axes = axis if isinstance(axis, tuple) else (axis,)
     result = spec((1 if -2 in axes else rows, 1 if -1 in axes else columns), acc, tile.index)
 
-    def compute(x: Data) -> Data:
-        return np.asarray(function.reduce(x.astype(acc, copy=False), axis=axis, keepdims=True))
-
-    return Operation(REDUCTIONS[function], result, _vector((tile,), result, tile.elements), compute, (tile,))
+    compute = partial(function.reduce, axis=axis, keepdims=True)
+    counts = _vector((tile,), result, tile.elements)
+    plain = compute if tile.dtype == acc else lambda x: compute(x.astype(acc))
+    return Operation(REDUCTIONS[function], result, counts, plain, (tile,))
 
 
 @cache
@@ -201,7 +203,7 @@ def cast(tile: Spec, dtype: DType) -> Operation:
 def load(name: str, shape: tuple[int, int], dtype: DType) -> Operation:
     """A tile from HBM: an HBM read and an SRAM write."""
     tile = spec(shape, dtype)
-    return Operation("load", tile, Counts(hbm_read=tile.nbytes, sram_write=tile.nbytes), np.asarray, tensor=name)
+    return Operation("load", tile, Counts(hbm_read=tile.nbytes, sram_write=tile.nbytes), np.copy, tensor=name)
 
 
 @cache

@@ -38,14 +38,13 @@ class Sram:
 
     def load(self, array: HbmArray) -> Tile:
         """A tile (r, c) with the values of a slice of an HBM array: `sram.load(K[j])`. Counts an HBM read."""
-        rows, columns = self._slice(array, "load")
-        operation = operations.load(array._name, (rows, columns), array._data.dtype)
-        self._record(operation, ())
-        if array._marks is not None:
-            if array._marks.max() == STORED:
+        shape = self._slice(array, "load")
+        marks = array._marks
+        if marks is not None:
+            if marks.max() == STORED:
                 self._race(array, "loads", "stored")
             self._touched.append((array, LOADED))
-        return self._tile(operation, array._data.copy())
+        return self._do(operations.load(array._name, shape, array._data.dtype), (), array._data)
 
     def store(self, array: HbmArray, tile: Tile) -> None:
         """Write a tile to a slice of an HBM array of its shape, rounded to the array's type. Counts an HBM write."""
@@ -58,10 +57,10 @@ class Sram:
             raise ValueError(f"store into {array.name}: the slice is {shape}, the tile {tile.shape}; they must be equal")
         if array._lanes < self._gpu._lanes:
             raise ValueError(f"store into {array.name}: its heads are shared, so several thread blocks would write one place")
-        self._record(operations.store(array.name, tile._spec, array.dtype), (self._own(tile),))
         mark = array._marks.max()
         if mark:
             self._race(array, "overwrites", "stored" if mark == STORED else "loaded")
+        self._log_it(operations.store(array.name, tile._spec, array.dtype), (self._own(tile),))
         self._touched.append((array, STORED))
         array._data[...] = round_to(tile._data, array.dtype)
 
@@ -75,18 +74,18 @@ class Sram:
         if len(shape) != 2 or not all(isinstance(n, int | np.integer) and n > 0 for n in shape):
             raise ValueError(f"a tile of shape {shape}: tiles have two dimensions, each at least 1")
         operation = operations.fill("full", spec((int(shape[0]), int(shape[1])), kind))
-        self._record(operation, ())
         constant = round_to(np.asarray(_scalar(value), np.float64), kind)
-        return self._tile(operation, np.full((1, 1, 1, *shape), constant, kind))
+        return self._do(operation, (), np.full((1, 1, 1, *shape), constant, kind))
 
     def arange(self, positions: slice) -> Tile:
         """The indices of a slice as a (1, n) index tile, free of bytes; `.T` is its column."""
+        if not isinstance(positions, slice) or positions.stop is None:
+            raise TypeError(f"arange of {positions!r}: give a slice with an end, as those of sa.blocks")
         numbers = np.arange(positions.start or 0, positions.stop, positions.step or 1, dtype=self._acc)
         if not numbers.size:
             raise ValueError(f"arange of {positions} is empty")
         operation = operations.fill("arange", spec((1, numbers.size), self._acc, index=True))
-        self._record(operation, ())
-        return self._tile(operation, numbers.reshape(1, 1, 1, 1, -1))
+        return self._do(operation, (), numbers.reshape(1, 1, 1, 1, -1))
 
     def apply(self, function: Any, *operands: Any) -> Tile:
         """An allowed NumPy function, or a product, of tiles of this thread block and Python scalars."""
@@ -107,40 +106,35 @@ class Sram:
             operation = operations.matmul(*specs, self._acc)
         else:
             operation = operations.elementwise(function, tuple(specs), self._acc)
-        self._record(operation, tuple(positions))
-        return self._tile(operation, operation.compute(*data))
+        return self._do(operation, tuple(positions), *data)
 
     def reduce(self, function: Any, tile: Tile, axis: Any, keepdims: bool) -> Tile:
         """A sum, maximum or minimum along an axis, which stays as a length of 1."""
-        name = operations.REDUCTIONS[function]
         if keepdims is not True:
-            raise TypeError(f"{name} of {tile!r}: tiles stay two-dimensional, so say keepdims=True")
+            raise TypeError(f"{operations.REDUCTIONS[function]} of {tile!r}: tiles stay two-dimensional, so say keepdims=True")
         if axis not in AXES:
-            raise ValueError(f"{name} of {tile!r} along axis {axis!r}: the axes are 0 and 1")
-        operation = operations.reduction(function, tile._spec, AXES[axis], self._acc)
-        self._record(operation, (self._own(tile),))
-        return self._tile(operation, operation.compute(tile._data))
+            raise ValueError(f"{operations.REDUCTIONS[function]} of {tile!r} along axis {axis!r}: the axes are 0 and 1")
+        return self._do(operations.reduction(function, tile._spec, AXES[axis], self._acc), (self._own(tile),), tile._data)
 
     def cast(self, tile: Tile, dtype: Any) -> Tile:
         """A tile rounded to another storage type."""
-        kind = storage_type(dtype)
-        if kind == tile.dtype:
+        kind = dtype if dtype is tile._spec.dtype else storage_type(dtype)
+        if kind == tile._spec.dtype:
             return tile
-        operation = operations.cast(tile._spec, kind)
-        self._record(operation, (self._own(tile),))
-        return self._tile(operation, operation.compute(tile._data))
+        return self._do(operations.cast(tile._spec, kind), (self._own(tile),), tile._data)
 
-    def _record(self, operation: Operation, positions: tuple[int, ...]) -> None:
+    def _do(self, operation: Operation, positions: tuple[int, ...], *data: Any) -> Tile:
+        """Log an operation on the tiles defined at `positions`, execute it, and give the tile that it defines."""
+        self._log_it(operation, positions)
+        return Tile(operation.compute(*data), operation.result, len(self._log) - 1, self)  # type: ignore[arg-type]
+
+    def _log_it(self, operation: Operation, positions: tuple[int, ...]) -> None:
         if self._frame is None:
             raise TypeError(f"{self._kernel}: this thread block has ended and its SRAM is lost; store what is to stay")
         self._log.append((operation, positions))
         self._instructions.append(self._frame.f_lasti)
         if operation.needs > self._capacity:
             self._refuse_what_cannot_fit(operation, positions)
-
-    def _tile(self, operation: Operation, data: Data) -> Tile:
-        """The tile that the operation just recorded defines."""
-        return Tile(data, operation.result, len(self._log) - 1, self)  # type: ignore[arg-type]
 
     def _own(self, tile: Tile) -> int:
         if tile._sram is not self:
@@ -155,14 +149,14 @@ class Sram:
             raise TypeError(f"{action} {_describe(array)}: only arrays in HBM; pass it to gpu.run, or make it with gpu.empty")
         if array._run is not self._gpu:
             raise TypeError(f"{action} {array!r}: it belongs to another run")
-        if len(array.shape) != 2 or 0 in array.shape:
-            raise ValueError(f"{action} {array.name}: a slice of shape {array.shape}; tiles have two dimensions, each at least 1")
-        rows, columns = array.shape
-        return rows, columns
+        shape = array.shape
+        if len(shape) != 2 or 0 in shape:
+            raise ValueError(f"{action} {array.name}: a slice of shape {shape}; tiles have two dimensions, each at least 1")
+        return shape[0], shape[1]
 
     def _race(self, array: HbmArray, does: str, did: str) -> NoReturn:
         raise RuntimeError(
-            f"{self._kernel}, line {self._line(-1)}: a thread block {does} what another of the same launch {did} (in {array.name}): "
+            f"{self._kernel}: a thread block {does} what another of the same launch {did} (in {array.name}): "
             "on a GPU they run at once; meet in a later launch"
         )
 

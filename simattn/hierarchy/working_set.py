@@ -20,15 +20,14 @@ Log = Sequence[Entry]
 def working_set(log: Log) -> tuple[int, int]:
     """The most bytes that are live at once, and the position in the log where they first are."""
     dies, own, after = _lives(log)
+    freed = [0] * len(log)
+    for t, held in zip(dies, after, strict=True):
+        freed[t] += held
     live = peak = where = 0
-    for t, (_, operands) in enumerate(log):
-        if live + own[t] > peak:
-            peak, where = live + own[t], t
-        if dies[t] > t:
-            live += after[t]
-        for operand in set(operands):
-            if dies[operand] == t:
-                live -= after[operand]
+    for t, added in enumerate(own):
+        if live + added > peak:
+            peak, where = live + added, t
+        live += after[t] - freed[t]
     return peak, where
 
 
@@ -48,6 +47,7 @@ def _lives(log: Log) -> tuple[list[int], list[int], list[int]]:
             dies[operand] = t
             uses[operand] += 1
     origin = list(range(len(log)))  # the tile whose bytes this one took over, in a chain
+    products = []
     own = [0] * len(log)
     after = [0] * len(log)
     for t, (operation, operands) in enumerate(log):
@@ -57,8 +57,11 @@ def _lives(log: Log) -> tuple[list[int], list[int], list[int]]:
         if operation.result is not None:
             after[t] = operation.result.held
             own[t] = after[t] if origin[t] == t else 0
-    for t, (operation, factors) in enumerate(log):
-        if operation.is_matmul and uses[t] == 1 and log[dies[t]][0].is_addition:
+        if operation.is_matmul:
+            products.append(t)
+    for t in products:
+        if uses[t] == 1 and log[dies[t]][0].is_addition:
+            factors = log[t][1]
             x, y = log[dies[t]][1]
             tile = y if x == t else x
             if dies[tile] == dies[t] and origin[tile] < t and tile not in factors:

@@ -51,7 +51,7 @@ class Scores:
     def __call__(self, sram: Sram, S: Tile, i: slice, j: slice) -> Any:
         """The products of rows i and keys j, scaled, and −∞ where a row does not see the key."""
         S = S * self.scale
-        if self._seen_by(self._queries(i)[0]) < j.stop:
+        if self.causal and self._seen_by(self._queries(i)[0]) < j.stop:
             query = sram.arange(i).T % self.n_q if self.packed else sram.arange(i).T
             return np.where(sram.arange(j) <= query + self.offset, S, -np.inf)
         return S
