@@ -57,7 +57,15 @@ class Sealed:
     def __reduce_ex__(self, protocol: object) -> NoReturn:
         self._refuse("pickling")
 
-    def __getattr__(self, name: str) -> NoReturn:
-        if hasattr(np.ndarray, name):
-            self._refuse(f".{name}")
-        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+
+def _refused(name: str) -> property:
+    def attribute(self: Sealed) -> NoReturn:
+        self._refuse(f".{name}")
+
+    return property(attribute)
+
+
+# Properties, not a __getattr__, with which the interpreter could not speed up the attributes that there are.
+for _name in ("__array_interface__", "__array_struct__", "__dlpack__", "__dlpack_device__", *dir(np.ndarray)):
+    if _name not in vars(Sealed) and (not _name.startswith("__") or _name.startswith(("__array_interf", "__array_str", "__dlpack"))):
+        setattr(Sealed, _name, _refused(_name))
