@@ -203,14 +203,14 @@ def cast(tile: Spec, dtype: DType) -> Operation:
 def load(name: str, shape: tuple[int, int], dtype: DType) -> Operation:
     """A tile from HBM: an HBM read and an SRAM write."""
     tile = spec(shape, dtype)
-    return Operation("load", tile, Counts(hbm_read=tile.nbytes, sram_write=tile.nbytes), np.copy, tensor=name)
+    return Operation("load", tile, Counts(hbm_read=tile.nbytes, sram_write=tile.nbytes), np.ascontiguousarray, tensor=name)
 
 
 @cache
 def store(name: str, tile: Spec, dtype: DType) -> Operation:
     """A tile to HBM, rounded to the array's type on the way: an SRAM read and an HBM write."""
     counts = Counts(sram_read=tile.nbytes, hbm_write=tile.elements * dtype.itemsize)
-    return Operation("store", None, counts, np.asarray, (tile,), tensor=name)
+    return Operation("store", None, counts, lambda x: round_to(x, dtype), (tile,), tensor=name)
 
 
 @cache

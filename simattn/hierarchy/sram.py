@@ -39,12 +39,13 @@ class Sram:
     def load(self, array: HbmArray) -> Tile:
         """A tile (r, c) with the values of a slice of an HBM array: `sram.load(K[j])`. Counts an HBM read."""
         shape = self._slice(array, "load")
-        marks = array._marks
-        if marks is not None:
-            if marks.max() == STORED:
+        data = array._data
+        if array._marks is not None:
+            if array._marks.max() == STORED:
                 self._race(array, "loads", "stored")
             self._touched.append((array, LOADED))
-        return self._do(operations.load(array._name, shape, array._data.dtype), (), array._data)
+            data = data.copy()
+        return self._do(operations.load(array._name, shape, data.dtype), (), data)
 
     def store(self, array: HbmArray, tile: Tile) -> None:
         """Write a tile to a slice of an HBM array of its shape, rounded to the array's type. Counts an HBM write."""
@@ -60,9 +61,9 @@ class Sram:
         mark = array._marks.max()
         if mark:
             self._race(array, "overwrites", "stored" if mark == STORED else "loaded")
-        self._log_it(operations.store(array.name, tile._spec, array.dtype), (self._own(tile),))
+        rounded = self._do(operations.store(array.name, tile._spec, array.dtype), (self._own(tile),), tile._data)
         self._touched.append((array, STORED))
-        array._data[...] = round_to(tile._data, array.dtype)
+        array._data[...] = rounded._data
 
     def zeros(self, shape: Any, dtype: Any = None) -> Tile:
         """A tile (r, c) of zeros, of type `gpu.acc` unless given."""
@@ -125,16 +126,14 @@ class Sram:
 
     def _do(self, operation: Operation, positions: tuple[int, ...], *data: Any) -> Tile:
         """Log an operation on the tiles defined at `positions`, execute it, and give the tile that it defines."""
-        self._log_it(operation, positions)
-        return Tile(operation.compute(*data), operation.result, len(self._log) - 1, self)  # type: ignore[arg-type]
-
-    def _log_it(self, operation: Operation, positions: tuple[int, ...]) -> None:
+        log = self._log
         if self._frame is None:
             raise TypeError(f"{self._kernel}: this thread block has ended and its SRAM is lost; store what is to stay")
-        self._log.append((operation, positions))
+        log.append((operation, positions))
         self._instructions.append(self._frame.f_lasti)
         if operation.needs > self._capacity:
             self._refuse_what_cannot_fit(operation, positions)
+        return Tile(operation.compute(*data), operation.result, len(log) - 1, self)  # type: ignore[arg-type]
 
     def _own(self, tile: Tile) -> int:
         if tile._sram is not self:
