@@ -12,6 +12,7 @@ from .account import Account
 from .dtypes import Data, DType, storage_type
 from .errors import HbmOverflow
 from .hbm import LANE_AXES, HbmArray
+from .operations import Operation
 from .sram import Sram
 from .tile import Tile
 from .working_set import live_at
@@ -41,6 +42,7 @@ class Gpu:
         self.machine, self.acc, self.lanes = machine, acc, lanes
         self._storage, self._shape, self._lanes = storage, shape, math.prod(shape)
         self._inputs, self._account = inputs, account
+        self._known: dict[tuple[Any, ...], Operation] = {}
         self._made: dict[str, HbmArray] = {}
         self._taken: set[str] = set()
         self._open: str | None = None

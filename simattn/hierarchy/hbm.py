@@ -3,8 +3,6 @@
 import math
 from typing import Any, ClassVar, NoReturn
 
-import numpy as np
-
 from .dtypes import Data, DType
 from .sealed import Sealed
 
@@ -43,7 +41,7 @@ class HbmArray(Sealed):
     def __getitem__(self, key: Any) -> "HbmArray":
         keys = key if type(key) is tuple else (key,)
         for k in keys:
-            if type(k) is not slice and (isinstance(k, bool) or not isinstance(k, slice | int | np.integer)):
+            if type(k) is not slice and type(k) is not int:
                 raise TypeError(f"{self.name}[{k!r}]: arrays in HBM take slices, as {self.name}[0:64] or {self.name}[i, j]")
         marks = None if self._marks is None else self._marks[keys]
         return HbmArray(self._name, self._data[(*ALL_LANES, *keys)], self._run, marks)

@@ -55,22 +55,24 @@ class Machine:
         128, 64, 32, 16 for both and keeps the first that fits. Raises SramOverflow, HbmOverflow, and TypeError for options that
         the algorithm does not have.
         """
-        parameters = inspect.signature(algorithm).parameters
-        asked = [name for name in BLOCK_OPTIONS if name in parameters]
+        signature = inspect.signature(algorithm)
+        asked = [name for name in BLOCK_OPTIONS if name in signature.parameters]
         given = [name for name in asked if name in options]
         if given or not asked:
-            return self._run(algorithm, args, options)
+            return self._run(algorithm, signature, args, options)
         for size in BLOCK_SIZES:
             try:
-                return self._run(algorithm, args, options | dict.fromkeys(asked, size))
+                return self._run(algorithm, signature, args, options | dict.fromkeys(asked, size))
             except SramOverflow as error:
                 overflow = error
         overflow.add_note(f"{' and '.join(asked)} of {BLOCK_SIZES} were all tried; give smaller ones")
         raise overflow
 
-    def _run(self, algorithm: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any]) -> Run:
+    def _run(
+        self, algorithm: Callable[..., Any], signature: inspect.Signature, args: tuple[Any, ...], options: dict[str, Any]
+    ) -> Run:
         pack = getattr(algorithm, "packs_groups", False)
-        names = _bind(algorithm, args, options, pack)
+        names = _bind(getattr(algorithm, "__name__", "algorithm"), signature, args, options, pack)
         positional = {name: x for name, x in zip(names, args, strict=True) if isinstance(x, np.ndarray)}
         keywords = {name: x for name, x in options.items() if isinstance(x, np.ndarray)}
         workload = Workload.of(positional, keywords, pack)
@@ -113,10 +115,8 @@ class Machine:
         return Gpu(self, acc=acc, storage=storage, shape=shape, lanes=total, inputs=inputs, account=account)
 
 
-def _bind(algorithm: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any], pack: bool) -> list[str]:
+def _bind(name: str, signature: inspect.Signature, args: tuple[Any, ...], options: dict[str, Any], pack: bool) -> list[str]:
     """The parameter names of the positional arguments; TypeError for arguments that the algorithm does not take."""
-    name = getattr(algorithm, "__name__", "algorithm")
-    signature = inspect.signature(algorithm)
     kinds = {p.kind for p in signature.parameters.values()}
     known = [p for p in signature.parameters if p != "group" or not pack][1:]
     stray = [option for option in options if option not in known]

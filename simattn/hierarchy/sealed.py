@@ -67,5 +67,7 @@ def _refused(name: str) -> property:
 
 # Properties, not a __getattr__, with which the interpreter could not speed up the attributes that there are.
 for _name in ("__array_interface__", "__array_struct__", "__dlpack__", "__dlpack_device__", *dir(np.ndarray)):
-    if _name not in vars(Sealed) and (not _name.startswith("__") or _name.startswith(("__array_interf", "__array_str", "__dlpack"))):
+    if _name not in vars(Sealed) and (
+        not _name.startswith("__") or _name.startswith(("__array_interf", "__array_str", "__dlpack"))
+    ):
         setattr(Sealed, _name, _refused(_name))

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 
 from . import operations
-from .dtypes import Data, round_to, storage_type
+from .dtypes import round_to, storage_type
 from .errors import SramOverflow
-from .hbm import LOADED, STORED, HbmArray
+from .hbm import LANE_AXES, LOADED, STORED, HbmArray
 from .operations import Operation, spec
 from .tile import Tile
 from .working_set import Entry, Log
@@ -33,6 +33,7 @@ class Sram:
         self._code = frame.f_code
         self._acc, self._capacity = gpu.acc, gpu.machine.sram
         self._log: list[Entry] = []
+        self._known = gpu._known
         self._instructions: list[int] = []  # f_lineno would search the line table at every operation
         self._touched: list[tuple[HbmArray, int]] = []
 
@@ -90,24 +91,28 @@ class Sram:
 
     def apply(self, function: Any, *operands: Any) -> Tile:
         """An allowed NumPy function, or a product, of tiles of this thread block and Python scalars."""
-        specs: list[Any] = []
+        known: list[Any] = [function]
         data: list[Any] = []
         positions = []
         for x in operands:
             if type(x) is Tile:
-                specs.append(x._spec)
+                known.append(x._spec)
                 data.append(x._data)
                 positions.append(x._position if x._sram is self else self._own(x))
             else:
-                specs.append(None)
+                known.append(None)
                 data.append(x if type(x) is float else _scalar(x))
-        if function is np.matmul:
-            if None in specs:
-                raise TypeError("matmul takes two tiles, not a scalar; multiply by a scalar with *")
-            operation = operations.matmul(*specs, self._acc)
-        else:
-            operation = operations.elementwise(function, tuple(specs), self._acc)
+        operation = self._known.get(key := tuple(known))
+        if operation is None:
+            operation = self._known[key] = self._operation(*known)
         return self._do(operation, tuple(positions), *data)
+
+    def _operation(self, function: Any, *specs: Any) -> Operation:
+        if function is not np.matmul:
+            return operations.elementwise(function, specs, self._acc)
+        if None in specs:
+            raise TypeError("matmul takes two tiles, not a scalar; multiply by a scalar with *")
+        return operations.matmul(*specs, self._acc)
 
     def reduce(self, function: Any, tile: Tile, axis: Any, keepdims: bool) -> Tile:
         """A sum, maximum or minimum along an axis, which stays as a length of 1."""
@@ -148,10 +153,10 @@ class Sram:
             raise TypeError(f"{action} {_describe(array)}: only arrays in HBM; pass it to gpu.run, or make it with gpu.empty")
         if array._run is not self._gpu:
             raise TypeError(f"{action} {array!r}: it belongs to another run")
-        shape = array.shape
-        if len(shape) != 2 or 0 in shape:
-            raise ValueError(f"{action} {array.name}: a slice of shape {shape}; tiles have two dimensions, each at least 1")
-        return shape[0], shape[1]
+        *_, rows, columns = array._data.shape
+        if array._data.ndim != LANE_AXES + 2 or not rows or not columns:
+            raise ValueError(f"{action} {array.name}: a slice of shape {array.shape}; tiles have two dimensions, each at least 1")
+        return rows, columns
 
     def _race(self, array: HbmArray, does: str, did: str) -> NoReturn:
         raise RuntimeError(

@@ -99,13 +99,13 @@ class Tile(Sealed):
         return f"Tile {self.shape} {self.dtype.name} {size}"
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> "Tile":
+        if method == "__call__" and not kwargs:
+            return self._sram.apply(ufunc, *inputs)
         if method == "reduce" and ufunc in REDUCTIONS and set(kwargs) <= {"axis", "keepdims"}:
             return self._sram.reduce(ufunc, inputs[0], kwargs.get("axis", 0), kwargs.get("keepdims", False))
         if method != "__call__":
             self._refuse(f"np.{ufunc.__name__}.{method}")
-        if kwargs:
-            self._refuse(f"{'=, '.join(kwargs)}= in np.{ufunc.__name__}")
-        return self._sram.apply(ufunc, *inputs)
+        return self._refuse(f"{'=, '.join(kwargs)}= in np.{ufunc.__name__}")
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> "Tile":
         if function not in _FUNCTIONS:
