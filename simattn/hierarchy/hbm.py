@@ -20,7 +20,10 @@ class HbmArray(Sealed):
     _remedy: ClassVar[str] = "it lies in HBM: load it first, with sram.load(...)"
 
     def __init__(self, name: str, data: Data, run: object, marks: Data | None = None) -> None:
-        self._name, self._data, self._run, self._marks = name, data, run, marks  # inputs have no marks: they are read-only
+        self._name = name
+        self._data = data
+        self._run = run
+        self._marks = marks  # inputs have none: they are read-only
 
     @property
     def name(self) -> str:

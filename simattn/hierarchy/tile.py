@@ -17,7 +17,7 @@ Operand = Any  # a tile or a Python scalar; what else there is, the machine refu
 
 def _binary(ufunc: Any) -> "Callable[[Tile, Operand], Tile]":
     def operator(self: "Tile", other: Operand) -> "Tile":
-        return self._sram.apply(ufunc, self, other)
+        return self._sram.binary(ufunc, self, other)
 
     return operator
 
@@ -46,7 +46,10 @@ class Tile(Sealed):
     )
 
     def __init__(self, data: Data, spec: Spec, position: int, sram: "Sram") -> None:
-        self._data, self._spec, self._position, self._sram = data, spec, position, sram
+        self._data = data
+        self._spec = spec
+        self._position = position
+        self._sram = sram
 
     @property
     def shape(self) -> tuple[int, int]:
