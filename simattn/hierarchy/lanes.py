@@ -3,6 +3,7 @@
 K and V have size 1 on `group` and broadcast: they are shared in memory, while counts stay per thread block.
 """
 
+import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import numpy as np
 from .dtypes import BOOL, STORAGE, Data
 
 CACHE = 4 << 20  # bytes of tiles that should stay in the CPU's cache while lanes run side by side
+ALIGNMENT = 64
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -62,14 +64,12 @@ class Workload:
                     f"{name} has shape {x.shape}: it broadcasts to neither {batch} × {least} nor {batch} × {most} heads"
                 )
             shared = (1, 1) if h == 1 else (least, 1) if h == least else (least, group)
-            x = np.array(x, order="C", dtype=x.dtype.newbyteorder("=")).reshape(b, *shared, rows, columns)
             if pack and shared == (least, group):
-                x = x.reshape(b, least, 1, group * rows, columns)
-            x.flags.writeable = False
-            return x
+                return x.reshape(b, least, 1, group * rows, columns)
+            return x.reshape(b, *shared, rows, columns)
 
         four |= {name: x if x.ndim == 4 else x[None, None] for name, x in keywords.items()}
-        arrays = {name: arrange(name, x) for name, x in four.items()}
+        arrays = {name: arrange(name, x) for name, x in _copied(four).items()}
         return cls(arrays, batch, least, group, pack, dimensions == {2})
 
     @property
@@ -108,6 +108,21 @@ def _check(name: str, x: Data) -> None:
         raise ValueError(f"{name} has shape {x.shape}: give (N, d) or (batch, heads, N, d); {name}[None] adds a batch of one")
     if 0 in x.shape:
         raise ValueError(f"{name} has shape {x.shape}: no length may be 0")
+
+
+def _copied(arrays: Mapping[str, Data]) -> dict[str, Data]:
+    """Read-only copies, which the caller cannot reach. They lie in one block, for several large ones would go back to the
+    operating system after each run, and their pages be faulted in again at the next.
+    """
+    ends = list(itertools.accumulate(-(-x.nbytes // ALIGNMENT) * ALIGNMENT for x in arrays.values()))
+    block = np.empty(ends[-1] if ends else 0, np.uint8)
+    copies = {}
+    for (name, x), start in zip(arrays.items(), [0, *ends], strict=False):
+        copy = block[start : start + x.nbytes].view(x.dtype.newbyteorder("=")).reshape(x.shape)
+        copy[...] = x
+        copy.flags.writeable = False
+        copies[name] = copy
+    return copies
 
 
 def _shapes(arrays: Mapping[str, Data]) -> str:
