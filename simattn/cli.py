@@ -6,7 +6,6 @@ import time
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-import click
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -27,8 +26,9 @@ PATIENCE = 2.0  # seconds after which a run shows its progress
 GPT2_MEDIUM = Workload(1, 16, 16, 1024, 1024, 64, "float16", causal=False)
 DECODE_STEP = Workload(1, 16, 2, 1, 8192, 128, "float16", causal=False)
 
+UsageError: Any = typer.BadParameter.__base__  # click's, which typer brings under one name or another
+
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
-Count = Annotated[int | None, typer.Option(min=1)]
 
 
 @app.callback(invoke_without_command=True)
@@ -69,7 +69,7 @@ def compare_command(
     gpu = catalogue_machine(machine)
     names = [name.strip() for name in algorithms_.split(",") if name.strip()]
     if (br is None) != (bc is None):
-        raise click.UsageError("give both --br and --bc, or neither")
+        raise ValueError("give both --br and --bc, or neither")
     if save is not None:
         _check_figure(save)
     blocks: dict[str, Any] = {key: value for key, value in {"Br": br, "Bc": bc, "splits": splits}.items() if value is not None}
@@ -77,14 +77,14 @@ def compare_command(
     given = [option for option, value in shape.items() if value is not None]
     if qkv is not None:
         if given:
-            raise click.UsageError(f"--qkv brings its own shapes: leave out {', '.join(given)}")
+            raise ValueError(f"--qkv brings its own shapes: leave out {', '.join(given)}")
         cases = [(qkv.name, read_qkv(qkv), causal)]
     elif given or causal:
         n = n or 1024
         kind = storage_type(dtype or "float16").name
         workload = Workload(batch or 1, heads or 1, kv_heads or heads or 1, n_q or n, n, d or 64, kind, causal)
         if workload.heads % workload.kv_heads:
-            raise click.UsageError(f"--heads {workload.heads} cannot share --kv-heads {workload.kv_heads} evenly")
+            raise ValueError(f"--heads {workload.heads} cannot share --kv-heads {workload.kv_heads} evenly")
         cases = [("random", draw(workload, seed), causal)]
     else:
         cases = [
@@ -153,9 +153,9 @@ def _show(*renderables: Any) -> None:
 
 def _check_figure(path: Path) -> None:
     if path.suffix not in (".png", ".pdf", ".svg"):
-        raise click.UsageError(f"--save {path}: the name must end in .png, .pdf or .svg")
+        raise ValueError(f"--save {path}: the name must end in .png, .pdf or .svg")
     if not path.parent.is_dir():
-        raise click.UsageError(f"--save {path}: there is no folder {path.parent}")
+        raise ValueError(f"--save {path}: there is no folder {path.parent}")
 
 
 def _save(comparisons: list[Comparison], path: Path) -> None:
@@ -168,11 +168,11 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line; a usage error is one line on stderr and exit code 2."""
     try:
         code = app(arguments, standalone_mode=False)
-    except click.UsageError as error:
+    except UsageError as error:
         code = _fail(error.format_message())
     except (TensorFileError, ValueError, TypeError, OSError) as error:
         code = _fail(str(error))
-    except (click.Abort, KeyboardInterrupt):
+    except (typer.Abort, KeyboardInterrupt):
         code = 130
     sys.exit(code or 0)
 

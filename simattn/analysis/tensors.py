@@ -37,7 +37,7 @@ def shipped_qkv() -> tuple[Array, Array, Array]:
 
 def _read_npz(path: Path) -> dict[str, Array]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             _require(path, archive.files)
             return {name: archive[name] for name in "QKV"}
     except TensorFileError:

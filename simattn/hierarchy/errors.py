@@ -19,5 +19,5 @@ class HbmOverflow(MemoryError):
 def unknown(kind: str, name: object, known: Iterable[str]) -> str:
     """The message for a name that nobody knows, with the nearest that somebody does."""
     names = list(known)
-    near = difflib.get_close_matches(str(name), names, n=1)
-    return f"unknown {kind} {name!r}" + (f": did you mean {near[0]!r}?" if near else f"; known: {', '.join(names)}")
+    near = [known for known in names if known.startswith(str(name))] or difflib.get_close_matches(str(name), names, n=1)
+    return f"unknown {kind} {name!r}" + (f": did you mean {near[0]!r}" if near else f"; known: {', '.join(names)}")

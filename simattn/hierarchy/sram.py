@@ -79,7 +79,7 @@ class Sram:
         constant = round_to(np.asarray(_scalar(value), np.float64), kind)
         return self._do(operation, (), np.full((1, 1, 1, *shape), constant, kind))
 
-    def arange(self, positions: slice) -> Tile:
+    def arange(self, positions: Any) -> Tile:
         """The indices of a slice as a (1, n) index tile, free of bytes; `.T` is its column."""
         if not isinstance(positions, slice) or positions.stop is None:
             raise TypeError(f"arange of {positions!r}: give a slice with an end, as those of sa.blocks")
