@@ -97,8 +97,7 @@ class Operation:
         object.__setattr__(self, "needs", operands + (self.result.held if self.result and not self.takes else 0))
 
     def __str__(self) -> str:
-        what = self.result or self.operands[0]
-        return f"{self.name} {what}"
+        return " ".join(filter(None, (self.name, self.tensor, str(self.result or self.operands[0]))))
 
 
 @cache

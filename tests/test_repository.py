@@ -1,0 +1,88 @@
+"""The documents say what the code does, and the repository keeps its own rules."""
+
+import contextlib
+import io
+import json
+import re
+import runpy
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import simattn as sa
+from simattn.analysis.compare import draw
+from simattn.cli import GPT2_MEDIUM
+from simattn.show.tables import text
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.mark.parametrize("document", ["README.md", "docs/counting.md"])
+def test_the_examples_in_the_documents_print_what_they_say(document, tmp_path):
+    """Each Python example runs, and prints the numbers in its closing comment."""
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / document).read_text(encoding="utf-8"), re.DOTALL)
+    assert blocks
+    for block in blocks:
+        script = tmp_path / "example.py"
+        script.write_text(block, encoding="utf-8")
+        out = io.StringIO()
+        with contextlib.redirect_stdout(out):
+            runpy.run_path(str(script))
+        assert out.getvalue().strip() == re.findall(r"print\(.*#\s*(.*)", block)[-1].strip()
+
+
+def test_the_readme_says_what_happens_at_a_larger_block():
+    """The README's softmax overflows with Br = 256, as it claims."""
+    block = re.search(r"```python\n(.*?)run = ", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL).group(1)
+    names = {}
+    exec(block, names)  # noqa: S102 - our own README
+    with pytest.raises(sa.SramOverflow, match="softmax"):
+        sa.machine("a100-40gb").run(names["softmax"], np.ones((256, 512), np.float32), Br=256)
+
+
+def test_the_readmes_table_is_the_one_that_is_printed():
+    """The counted columns of the table in the README are those of GPT-2 medium's shape; errors and verdicts may differ by the BLAS."""
+
+    def counted(table):
+        return [re.split(r"\s{2,}", line.strip())[:8] for line in table.splitlines() if line.startswith(tuple(sa.algorithms))]
+
+    table = re.search(r"```\n(GPT-2.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL).group(1)
+    comparison = sa.compare(sa.machine("a100-40gb"), sa.algorithms, *draw(GPT2_MEDIUM))
+    assert counted(table) == counted(text(comparison))
+    assert len(counted(table)) == 4
+    flash, naive = comparison["flash2"].run, comparison["naive"].run
+    assert (flash.hbm_read + flash.hbm_write) / (naive.hbm_read + naive.hbm_write) == pytest.approx(0.2, abs=0.01)  # «a fifth»
+
+
+def test_notebooks_are_committed_without_outputs():
+    """No notebook carries an output or an execution count."""
+    for notebook in (ROOT / "notebooks").glob("*.ipynb"):
+        for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]:
+            assert not cell.get("outputs"), notebook.name
+            assert cell.get("execution_count") is None, notebook.name
+
+
+def test_links_in_the_documents_lead_somewhere():
+    """Every relative link of every Markdown page names a file that exists."""
+    for page in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("simattn/data/*.md")):
+        for link in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text(encoding="utf-8")):
+            assert (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+def test_imports_go_one_way():
+    """cli → show → analysis → kernels → hierarchy: no file imports from a package above its own, but to show itself when asked."""
+    order = ["hierarchy", "kernels", "analysis", "show"]
+    for rank, package in enumerate(order):
+        for file in (ROOT / "simattn" / package).glob("*.py"):
+            for line in file.read_text(encoding="utf-8").splitlines():
+                found = re.match(r"from \.\.(\w+)", line)
+                if found and found.group(1) in order:
+                    assert order.index(found.group(1)) <= rank, f"{file.name}: {line}"
+
+
+def test_the_version_is_one():
+    """pyproject.toml, the package and CITATION.cff name the same version."""
+    version = re.search(r'^version = "(.*)"', (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE).group(1)
+    cited = re.search(r"^version: (.*)", (ROOT / "CITATION.cff").read_text(encoding="utf-8"), re.MULTILINE).group(1)
+    assert version == sa.__version__ == cited
