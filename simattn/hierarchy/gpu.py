@@ -52,8 +52,12 @@ class Gpu:
         name = name or f"array{len(self._made)}"
         if name in self._made or name in self._taken:
             raise ValueError(f"gpu.empty: there is an array {name!r} already")
-        if len(shape) < 2 or not all(isinstance(n, int | np.integer) and n > 0 for n in shape):
-            raise ValueError(f"gpu.empty {name!r} of shape {tuple(shape)}: at least two dimensions, each at least 1")
+        if (
+            not isinstance(shape, tuple | list)
+            or len(shape) < 2
+            or not all(isinstance(n, int | np.integer) and n > 0 for n in shape)
+        ):
+            raise ValueError(f"gpu.empty {name!r} of shape {shape}: at least two dimensions, each at least 1")
         kind = self._storage if dtype is None else storage_type(dtype)
         lanes = self._shape if like is None else like._data.shape[:LANE_AXES]
         self._refuse_beyond_memory(name, math.prod((*lanes, *map(int, shape))) * kind.itemsize)

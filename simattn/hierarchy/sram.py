@@ -73,7 +73,11 @@ class Sram:
     def full(self, shape: Any, value: float, dtype: Any = None) -> Tile:
         """A tile (r, c) of one Python scalar, of type `gpu.acc` unless given."""
         kind = self._acc if dtype is None else storage_type(dtype)
-        if len(shape) != 2 or not all(isinstance(n, int | np.integer) and n > 0 for n in shape):
+        if (
+            not isinstance(shape, tuple | list)
+            or len(shape) != 2
+            or not all(isinstance(n, int | np.integer) and n > 0 for n in shape)
+        ):
             raise ValueError(f"a tile of shape {shape}: tiles have two dimensions, each at least 1")
         operation = operations.fill("full", spec((int(shape[0]), int(shape[1])), kind))
         constant = round_to(np.asarray(_scalar(value), np.float64), kind)
@@ -143,11 +147,12 @@ class Sram:
         log = self._log
         if self._frame is None:
             raise TypeError(f"{self._kernel}: this thread block has ended and its SRAM is lost; store what is to stay")
-        log.append((operation, positions))
-        self._instructions.append(self._frame.f_lasti)
         if operation.needs > self._capacity:
             self._refuse_what_cannot_fit(operation, positions)
-        return Tile(operation.compute(*data), operation.result, len(log) - 1, self)  # type: ignore[arg-type]
+        result = operation.compute(*data)
+        log.append((operation, positions))
+        self._instructions.append(self._frame.f_lasti)
+        return Tile(result, operation.result, len(log) - 1, self)  # type: ignore[arg-type]
 
     def _own(self, tile: Tile) -> int:
         if tile._sram is not self:
@@ -176,8 +181,10 @@ class Sram:
     def _refuse_what_cannot_fit(self, operation: Operation, positions: tuple[int, ...]) -> None:
         live = {p: self._log[p][0].result.held for p in positions}  # type: ignore[union-attr]
         if operation.result and not operation.takes:
-            live[len(self._log) - 1] = operation.result.held
+            live[len(self._log)] = operation.result.held
         if sum(live.values()) > self._capacity:
+            self._log.append((operation, positions))
+            self._instructions.append(self._frame.f_lasti)  # type: ignore[union-attr]
             raise self._overflow(len(self._log) - 1, list(live.items()))
 
     def _end(self) -> Log:
