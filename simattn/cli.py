@@ -2,7 +2,7 @@
 
 import json
 import sys
-import time
+import threading
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -93,7 +93,7 @@ def compare_command(
             ("one decode step, random", draw(DECODE_STEP, seed), False),
         ]
     several = len(cases) > 1
-    with _Patient(len(cases) * (len(names) + 2), quiet=json_) as progress:
+    with Patient(len(cases) * (len(names) + 2), Console(stderr=True, quiet=json_)) as progress:
         done = [compare(gpu, names, *x, causal=mask, title=title, progress=progress, **blocks) for title, x, mask in cases]
     if save is not None:
         _save(done, save)
@@ -117,27 +117,37 @@ def machines_command(json_: Json = False) -> None:
         _show(machines_table(known))
 
 
-class _Patient:
+class Patient:
     """A progress bar on stderr that appears only when the work takes longer than two seconds."""
 
-    def __init__(self, total: int, *, quiet: bool) -> None:
-        self._console = Console(stderr=True, quiet=quiet)
+    def __init__(self, total: int, console: Console) -> None:
         self._bar = Progress(
-            SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-            console=self._console, transient=True, disable=not self._console.is_terminal,
-        )  # fmt: skip
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
         self._task = self._bar.add_task("", total=total)
-        self._start = time.monotonic()
+        self._done = 0
+        self._begin = threading.Timer(PATIENCE, self._bar.start)
+        self._begin.daemon = True
 
     def __enter__(self) -> Self:
+        self._begin.start()
         return self
 
     def __call__(self, what: str) -> None:
-        self._bar.update(self._task, advance=1, description=what)
-        if time.monotonic() - self._start > PATIENCE:
-            self._bar.start()
+        """Say what is being done now; what was being done is complete."""
+        self._bar.update(self._task, description=what, completed=self._done)
+        self._done += 1
 
     def __exit__(self, *_: object) -> None:
+        self._begin.cancel()
+        self._begin.join()
         self._bar.stop()
 
 

@@ -1,13 +1,17 @@
 """The command line: what it prints, its JSON contract, its exit codes."""
 
+import io
 import json
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 import simattn as sa
+from simattn import cli
 from simattn.cli import main
 from simattn.show.units import bytes_text, count_text, ratio_text
 
@@ -129,6 +133,18 @@ def test_help_and_version(capsys):
     assert "compare" in run(capsys, "--help")[1]
     assert run(capsys, "--version")[1].strip() == sa.__version__
     assert run(capsys, "compare", "--help")[0] == 0
+
+
+def test_a_progress_bar_appears_when_it_takes_long(monkeypatch):
+    """The bar shows what is being done once the patience is over, and nothing at all before."""
+    for patience, shown in ((0.05, True), (60, False)):
+        monkeypatch.setattr(cli, "PATIENCE", patience)
+        out = io.StringIO()
+        with cli.Patient(3, Console(file=out, force_terminal=True)) as progress:
+            progress("naive")
+            time.sleep(0.4)
+            progress("flash2")
+        assert ("naive" in out.getvalue()) == shown
 
 
 def test_importing_is_light():
