@@ -165,7 +165,7 @@ def test_the_figure_shows_every_algorithm(tmp_path):
     figure = traffic_figure([sa.compare(GPU, sa.algorithms, *qkv(), splits=2)])
     (axes,) = figure.axes
     assert [t.get_text() for t in axes.get_yticklabels()] == list(sa.algorithms)
-    assert {"Q", "K", "V", "S", "P", "O", "lse"} <= {t.get_text() for t in axes.get_legend().get_texts()}
+    assert {"Q", "K", "V", "S", "P", "O", "lse"} <= {t.get_text() for t in figure.legends[0].get_texts()}
     save(figure, tmp_path / "traffic.png")
     assert (tmp_path / "traffic.png").read_bytes().startswith(b"\x89PNG")
 
