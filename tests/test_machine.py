@@ -1,5 +1,7 @@
 """The machine's rules: launches, races, memory, lanes, options, and what a run gives back."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from conftest import ROOMY
@@ -140,6 +142,14 @@ def test_hbm_is_finite():
     assert run.hbm_footprint == heads.nbytes
     with pytest.raises(sa.HbmOverflow, match=f"{needed:,} B, but short has {needed - 1:,} B"):
         sa.Machine(name="short", sram=1024, hbm=needed - 1).run(kernel, heads)
+
+
+def test_an_array_that_this_computer_cannot_hold_is_refused():
+    """What the GPU would hold but this computer does not raises before it is allocated, and says how much is free."""
+    if not Path("/proc/meminfo").exists():
+        pytest.skip("the system does not say how much memory is free")
+    with pytest.raises(MemoryError, match=r"'O' takes .* of this computer's memory"):
+        ROOMY.run(lambda gpu, X: gpu.empty((1 << 22, 1 << 22), name="O"), X4)
 
 
 @given(

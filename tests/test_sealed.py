@@ -5,6 +5,7 @@ import inspect
 import operator
 import pickle
 import types
+import warnings
 
 import numpy as np
 import pytest
@@ -34,7 +35,9 @@ def in_a_block(body, *arrays):
 
 
 def public_functions(module):
-    return {name: f for name in dir(module) if not name.startswith("_") and callable(f := getattr(module, name))}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # some names are on their way out
+        return {name: f for name in dir(module) if not name.startswith("_") and callable(f := getattr(module, name))}
 
 
 NUMPY = {

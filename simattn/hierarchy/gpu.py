@@ -4,6 +4,7 @@ import itertools
 import math
 import sys
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +20,8 @@ from .working_set import live_at
 
 if TYPE_CHECKING:
     from .machine import Machine
+
+LARGE = 1 << 30  # bytes from which on it is worth asking whether this computer has them
 
 
 class Gpu:
@@ -60,7 +63,9 @@ class Gpu:
             raise ValueError(f"gpu.empty {name!r} of shape {shape}: at least two dimensions, each at least 1")
         kind = self._storage if dtype is None else storage_type(dtype)
         lanes = self._shape if like is None else like._data.shape[:LANE_AXES]
-        self._refuse_beyond_memory(name, math.prod((*lanes, *map(int, shape))) * kind.itemsize)
+        nbytes = math.prod((*lanes, *map(int, shape))) * kind.itemsize
+        self._refuse_beyond_memory(name, nbytes)
+        refuse_beyond_host(name, nbytes)
         made = HbmArray(name, np.full((*lanes, *shape), np.nan, kind), self, np.zeros(shape, np.uint8))
         self._made[name] = made
         return made
@@ -122,3 +127,16 @@ class Gpu:
                 f"array {name!r} brings HBM to {used:,} B, but {self.machine.name} has {self.machine.hbm:,} B; a shorter sequence, "
                 "fewer heads or another algorithm"
             )
+
+
+def refuse_beyond_host(name: str, nbytes: int) -> None:
+    """MemoryError for an array that this computer could not hold, before the system ends the process for it."""
+    meminfo = Path("/proc/meminfo")
+    if nbytes < LARGE or not meminfo.exists():
+        return
+    available = next(int(line.split()[1]) * 1024 for line in meminfo.read_text().splitlines() if line.startswith("MemAvailable"))
+    if nbytes > available:
+        raise MemoryError(
+            f"array {name!r} takes {nbytes:,} B of this computer's memory, of which {available:,} B are free: a shorter "
+            "sequence, or an algorithm that keeps less"
+        )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 
 from . import operations
-from .dtypes import round_to, storage_type
+from .dtypes import Data, round_to, storage_type
 from .errors import SramOverflow
 from .hbm import LANE_AXES, LOADED, STORED, HbmArray
 from .operations import Operation, spec
@@ -35,7 +35,7 @@ class Sram:
         self._log: list[Entry] = []
         self._known = gpu._known
         self._instructions: list[int] = []  # f_lineno would search the line table at every operation
-        self._touched: list[tuple[HbmArray, int]] = []
+        self._touched: list[tuple[Data, int]] = []
 
     def load(self, array: HbmArray) -> Tile:
         """A tile (r, c) with the values of a slice of an HBM array: `sram.load(K[j])`. Counts an HBM read."""
@@ -44,7 +44,7 @@ class Sram:
         if array._marks is not None:
             if array._marks.max() == STORED:
                 self._race(array, "loads", "stored")
-            self._touched.append((array, LOADED))
+            self._touched.append((array._marks, LOADED))
             data = data.copy()
         return self._do(operations.load(array._name, shape, data.dtype), (), data)
 
@@ -63,7 +63,7 @@ class Sram:
         if mark:
             self._race(array, "overwrites", "stored" if mark == STORED else "loaded")
         rounded = self._do(operations.store(array.name, tile._spec, array.dtype), (self._own(tile),), tile._data)
-        self._touched.append((array, STORED))
+        self._touched.append((array._marks, STORED))
         array._data[...] = rounded._data
 
     def zeros(self, shape: Any, dtype: Any = None) -> Tile:
@@ -190,8 +190,8 @@ class Sram:
     def _end(self) -> Log:
         """Lose the SRAM, mark what other thread blocks must now leave alone, and give the log."""
         self._frame = None
-        for array, mark in self._touched:
-            np.maximum(array._marks, mark, out=array._marks)  # type: ignore[arg-type]
+        for marks, mark in self._touched:
+            np.maximum(marks, mark, out=marks)
         return tuple(self._log)
 
     def _line(self, t: int) -> int:
