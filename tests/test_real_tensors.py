@@ -1,6 +1,7 @@
 """The script that makes the shipped tensors makes them again."""
 
 import importlib.util
+import json
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
@@ -65,6 +66,23 @@ def test_gelu_and_norm_by_their_definitions():
     normed = module.norm({"n.weight": np.ones(31, np.float32), "n.bias": np.zeros(31, np.float32)}, "n", x)
     assert abs(normed.mean()) < 1e-6
     assert abs(normed.std() - 1) < 1e-5
+
+
+def test_the_shipped_file_says_what_it_is():
+    """The shipped file holds Q, K, V and nothing else, and names its model, layer, text and number of tokens."""
+    from safetensors import safe_open
+
+    module = load_script()
+    with safe_open(module.DATA / "minilm_declaration.safetensors", framework="numpy") as file:
+        about = json.loads(file.metadata()["about"])
+        assert sorted(file.keys()) == ["K", "Q", "V"]
+    assert about == {
+        "model": "sentence-transformers/all-MiniLM-L6-v2",
+        "layer": 1,
+        "text": "declaration.txt",
+        "tokens": module.TOKENS,
+    }
+    assert (module.DATA / about["text"]).is_file()
 
 
 def test_the_script_makes_the_shipped_tensors_again():

@@ -4,6 +4,7 @@ import math
 from typing import Any, ClassVar, NoReturn
 
 from .dtypes import Data, DType
+from .operations import Operation
 from .sealed import Sealed
 
 LANE_AXES = 3  # (batch, kv_head, group) lead every array's data; the algorithm sees what follows
@@ -16,7 +17,7 @@ LOADED, STORED = 1, 2  # marks of what other thread blocks of the current launch
 class HbmArray(Sealed):
     """An array in HBM, or a slice of one. `shape` and `dtype` are what one lane sees."""
 
-    __slots__ = ("_data", "_marks", "_name", "_run")
+    __slots__ = ("_data", "_load", "_marks", "_name", "_run", "_views")
     _remedy: ClassVar[str] = "it lies in HBM: load it first, with sram.load(...)"
 
     def __init__(self, name: str, data: Data, run: object, marks: Data | None = None) -> None:
@@ -24,6 +25,8 @@ class HbmArray(Sealed):
         self._data = data
         self._run = run
         self._marks = marks  # inputs have none: they are read-only
+        self._load: Operation | None = None  # what loading it is, once it was loaded
+        self._views: dict[tuple[int | None, ...], HbmArray] = {}  # by row slice, for loops come back to the same ones
 
     @property
     def name(self) -> str:
@@ -42,12 +45,18 @@ class HbmArray(Sealed):
         return math.prod(self._data.shape[:LANE_AXES])
 
     def __getitem__(self, key: Any) -> "HbmArray":
+        rows = (key.start, key.stop, key.step) if type(key) is slice else None
+        if rows in self._views:
+            return self._views[rows]
         keys = key if type(key) is tuple else (key,)
         for k in keys:
             if type(k) is not slice and type(k) is not int:
                 raise TypeError(f"{self.name}[{k!r}]: arrays in HBM take slices, as {self.name}[0:64] or {self.name}[i, j]")
         marks = None if self._marks is None else self._marks[keys]
-        return HbmArray(self._name, self._data[(*ALL_LANES, *keys)], self._run, marks)
+        view = HbmArray(self._name, self._data[(*ALL_LANES, *keys)], self._run, marks)
+        if rows is not None:
+            self._views[rows] = view
+        return view
 
     def __repr__(self) -> str:
         return f"HBM array {self.name} {self.shape} {self.dtype.name}"

@@ -39,14 +39,20 @@ class Sram:
 
     def load(self, array: HbmArray) -> Tile:
         """A tile (r, c) with the values of a slice of an HBM array: `sram.load(K[j])`. Counts an HBM read."""
-        shape = self._slice(array, "load")
+        operation = array._load if isinstance(array, HbmArray) and array._run is self._gpu else None
+        if operation is None:
+            operation = array._load = self._loading(array)
         data = array._data
         if array._marks is not None:
             if array._marks.max() == STORED:
                 self._race(array, "loads", "stored")
             self._touched.append((array._marks, LOADED))
             data = data.copy()
-        return self._do(operations.load(array._name, shape, data.dtype), (), data)
+        return self._do(operation, (), data)
+
+    def _loading(self, array: HbmArray) -> Operation:
+        shape = self._slice(array, "load")
+        return operations.load(array.name, shape, array.dtype)
 
     def store(self, array: HbmArray, tile: Tile) -> None:
         """Write a tile to a slice of an HBM array of its shape, rounded to the array's type. Counts an HBM write."""
@@ -111,14 +117,22 @@ class Sram:
             operation = self._known[key] = self._operation(*known)
         return self._do(operation, tuple(positions), *data)
 
+    def unary(self, function: Any, x: Tile) -> Tile:
+        """`apply` to one tile of this thread block, without its loop."""
+        operation = self._known.get((function, x._spec))
+        return self.apply(function, x) if operation is None else self._do(operation, (x._position,), x._data)
+
     def binary(self, function: Any, x: Tile, y: Any) -> Tile:
-        """`apply` to two operands; two tiles, the commonest case, go without its loop."""
-        if type(y) is not Tile or y._sram is not self:
-            return self.apply(function, x, y)
-        operation = self._known.get(key := (function, x._spec, y._spec))
-        if operation is None:
-            operation = self._known[key] = self._operation(*key)
-        return self._do(operation, (x._position, y._position), x._data, y._data)
+        """`apply` to a tile of this thread block and another or a float, the commonest cases, without its loop."""
+        if type(y) is Tile and y._sram is self:
+            operation = self._known.get((function, x._spec, y._spec))
+            if operation is not None:
+                return self._do(operation, (x._position, y._position), x._data, y._data)
+        elif type(y) is float:
+            operation = self._known.get((function, x._spec, None))
+            if operation is not None:
+                return self._do(operation, (x._position,), x._data, y)
+        return self.apply(function, x, y)
 
     def _operation(self, function: Any, *specs: Any) -> Operation:
         if function is not np.matmul:

@@ -103,6 +103,8 @@ class Tile(Sealed):
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> "Tile":
         if method == "__call__" and not kwargs:
+            if inputs[0] is self and len(inputs) <= 2:
+                return self._sram.binary(ufunc, *inputs) if len(inputs) > 1 else self._sram.unary(ufunc, self)
             return self._sram.apply(ufunc, *inputs)
         if method == "reduce" and ufunc in REDUCTIONS and set(kwargs) <= {"axis", "keepdims"}:
             return self._sram.reduce(ufunc, inputs[0], kwargs.get("axis", 0), kwargs.get("keepdims", False))
