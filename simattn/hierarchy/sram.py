@@ -37,18 +37,17 @@ class Sram:
         self._instructions: list[int] = []  # f_lineno would search the line table at every operation
         self._touched: list[tuple[Data, int]] = []
 
-    def load(self, array: HbmArray) -> Tile:
+    def load(self, array: Any) -> Tile:
         """A tile (r, c) with the values of a slice of an HBM array: `sram.load(K[j])`. Counts an HBM read."""
-        operation = array._load if isinstance(array, HbmArray) and array._run is self._gpu else None
-        if operation is None:
-            operation = array._load = self._loading(array)
+        if not isinstance(array, HbmArray) or array._run is not self._gpu or array._load is None:
+            array._load = self._loading(array)
         data = array._data
         if array._marks is not None:
             if array._marks.max() == STORED:
                 self._race(array, "loads", "stored")
             self._touched.append((array._marks, LOADED))
             data = data.copy()
-        return self._do(operation, (), data)
+        return self._do(array._load, (), data)
 
     def _loading(self, array: HbmArray) -> Operation:
         shape = self._slice(array, "load")

@@ -101,7 +101,7 @@ class Tile(Sealed):
         size = "index" if self._spec.index else f"{self.nbytes:,} B"
         return f"Tile {self.shape} {self.dtype.name} {size}"
 
-    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> "Tile":
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
         if method == "__call__" and not kwargs:
             if inputs[0] is self and len(inputs) <= 2:
                 return self._sram.binary(ufunc, *inputs) if len(inputs) > 1 else self._sram.unary(ufunc, self)
