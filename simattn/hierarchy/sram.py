@@ -47,7 +47,7 @@ class Sram:
                 self._race(array, "loads", "stored")
             self._touched.append((array._marks, LOADED))
             data = data.copy()
-        return self._do(array._load, (), data)
+        return self._define(array._load, (), np.ascontiguousarray(data))
 
     def _loading(self, array: HbmArray) -> Operation:
         shape = self._slice(array, "load")
@@ -67,9 +67,9 @@ class Sram:
         mark = array._marks.max()
         if mark:
             self._race(array, "overwrites", "stored" if mark == STORED else "loaded")
-        rounded = self._do(operations.store(array.name, tile._spec, array.dtype), (self._own(tile),), tile._data)
+        self._define(operations.store(array.name, tile._spec, array.dtype), (self._own(tile),), None)
         self._touched.append((array._marks, STORED))
-        array._data[...] = rounded._data
+        array._data[...] = round_to(tile._data, array.dtype)
 
     def zeros(self, shape: Any, dtype: Any = None) -> Tile:
         """A tile (r, c) of zeros, of type `gpu.acc` unless given."""
@@ -86,7 +86,7 @@ class Sram:
             raise ValueError(f"a tile of shape {shape}: tiles have two dimensions, each at least 1")
         operation = operations.fill("full", spec((int(shape[0]), int(shape[1])), kind))
         constant = round_to(np.asarray(_scalar(value), np.float64), kind)
-        return self._do(operation, (), np.full((1, 1, 1, *shape), constant, kind))
+        return self._define(operation, (), np.full((1, 1, 1, *shape), constant, kind))
 
     def arange(self, positions: Any) -> Tile:
         """The indices of a slice as a (1, n) index tile, free of bytes; `.T` is its column."""
@@ -96,7 +96,7 @@ class Sram:
         if not numbers.size:
             raise ValueError(f"arange of {positions} is empty")
         operation = operations.fill("arange", spec((1, numbers.size), self._acc, index=True))
-        return self._do(operation, (), numbers.reshape(1, 1, 1, 1, -1))
+        return self._define(operation, (), numbers.reshape(1, 1, 1, 1, -1))
 
     def apply(self, function: Any, *operands: Any) -> Tile:
         """An allowed NumPy function, or a product, of tiles of this thread block and Python scalars."""
@@ -114,23 +114,25 @@ class Sram:
         operation = self._known.get(key := tuple(known))
         if operation is None:
             operation = self._known[key] = self._operation(*known)
-        return self._do(operation, tuple(positions), *data)
+        return self._define(operation, tuple(positions), operation.compute(*data))
 
     def unary(self, function: Any, x: Tile) -> Tile:
         """`apply` to one tile of this thread block, without its loop."""
         operation = self._known.get((function, x._spec))
-        return self.apply(function, x) if operation is None else self._do(operation, (x._position,), x._data)
+        if operation is None:
+            return self.apply(function, x)
+        return self._define(operation, (x._position,), operation.compute(x._data))
 
     def binary(self, function: Any, x: Tile, y: Any) -> Tile:
         """`apply` to a tile of this thread block and another or a float, the commonest cases, without its loop."""
         if type(y) is Tile and y._sram is self:
             operation = self._known.get((function, x._spec, y._spec))
             if operation is not None:
-                return self._do(operation, (x._position, y._position), x._data, y._data)
+                return self._define(operation, (x._position, y._position), operation.compute(x._data, y._data))
         elif type(y) is float:
             operation = self._known.get((function, x._spec, None))
             if operation is not None:
-                return self._do(operation, (x._position,), x._data, y)
+                return self._define(operation, (x._position,), operation.compute(x._data, y))
         return self.apply(function, x, y)
 
     def _operation(self, function: Any, *specs: Any) -> Operation:
@@ -146,26 +148,27 @@ class Sram:
             raise TypeError(f"{operations.REDUCTIONS[function]} of {tile!r}: tiles stay two-dimensional, so say keepdims=True")
         if axis not in AXES:
             raise ValueError(f"{operations.REDUCTIONS[function]} of {tile!r} along axis {axis!r}: the axes are 0 and 1")
-        return self._do(operations.reduction(function, tile._spec, AXES[axis], self._acc), (self._own(tile),), tile._data)
+        operation = operations.reduction(function, tile._spec, AXES[axis], self._acc)
+        return self._define(operation, (self._own(tile),), operation.compute(tile._data))
 
     def cast(self, tile: Tile, dtype: Any) -> Tile:
         """A tile rounded to another storage type."""
         kind = dtype if dtype is tile._spec.dtype else storage_type(dtype)
         if kind == tile._spec.dtype:
             return tile
-        return self._do(operations.cast(tile._spec, kind), (self._own(tile),), tile._data)
+        operation = operations.cast(tile._spec, kind)
+        return self._define(operation, (self._own(tile),), operation.compute(tile._data))
 
-    def _do(self, operation: Operation, positions: tuple[int, ...], *data: Any) -> Tile:
-        """Log an operation on the tiles defined at `positions`, execute it, and give the tile that it defines."""
+    def _define(self, operation: Operation, positions: tuple[int, ...], data: Any) -> Tile:
+        """Log an operation on the tiles defined at `positions`, and give the tile that it defines."""
         log = self._log
         if self._frame is None:
             raise TypeError(f"{self._kernel}: this thread block has ended and its SRAM is lost; store what is to stay")
         if operation.needs > self._capacity:
             self._refuse_what_cannot_fit(operation, positions)
-        result = operation.compute(*data)
         log.append((operation, positions))
         self._instructions.append(self._frame.f_lasti)
-        return Tile(result, operation.result, len(log) - 1, self)  # type: ignore[arg-type]
+        return Tile(data, operation.result, len(log) - 1, self)  # type: ignore[arg-type]
 
     def _own(self, tile: Tile) -> int:
         if tile._sram is not self:
