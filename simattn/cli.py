@@ -179,8 +179,9 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         code = app(arguments, standalone_mode=False)
     except UsageError as error:
-        code = _fail(error.format_message())
-    except (TensorFileError, ValueError, TypeError, OSError) as error:
+        message = error.format_message()
+        code = _fail(message) if message else 2  # without arguments, the help was printed
+    except (TensorFileError, ValueError, TypeError, OSError, MemoryError, OverflowError) as error:
         code = _fail(str(error))
     except (typer.Abort, KeyboardInterrupt):
         code = 130

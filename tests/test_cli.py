@@ -106,6 +106,8 @@ USAGE = [
     (["compare", "--save", "x.txt"], ".png"),
     (["compare", "--save", "/nowhere/x.png"], "no folder"),
     (["nonsense"], "nonsense"),
+    (["compare", "--n", "100000000000"], "allocate"),
+    (["compare", "--dtype", ">f4"], ">f4"),
 ]
 
 
@@ -131,6 +133,7 @@ def test_machines_lists_the_catalogue(capsys):
 def test_help_and_version(capsys):
     """`--help` explains, `--version` prints the version, and both exit with 0."""
     assert "compare" in run(capsys, "--help")[1]
+    assert run(capsys)[2] == ""
     assert run(capsys, "--version")[1].strip() == sa.__version__
     assert run(capsys, "compare", "--help")[0] == 0
 

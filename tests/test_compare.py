@@ -67,6 +67,16 @@ def test_what_does_not_fit_keeps_a_row():
     assert "did not fit" in str(sa.compare(sa.Machine(name="none", sram=64), ["flash2"], *qkv()))
 
 
+def test_where_naive_overflows_it_excuses_nobody():
+    """Scores beyond float16 make naive infinite or NaN: it is not exact, and flash2, which keeps them in float32, is."""
+    Q, K, V = qkv(dtype=np.float16)
+    comparison = sa.compare("a100-40gb", ["naive", "flash2"], Q * np.float16(1000), K * np.float16(1000), V)
+    assert (comparison["naive"].exact, comparison["flash2"].exact) == (False, True)
+    with pytest.raises(KeyError, match="flash2"):
+        comparison["flash"]
+    json.dumps(comparison.to_dict(), allow_nan=False)
+
+
 def test_a_comparison_shows_itself_as_text_html_and_plain_data():
     """The terminal table, the notebook's HTML and the dictionaries name every algorithm; the data survive JSON."""
     comparison = sa.compare(GPU, sa.algorithms, *qkv(), splits=2)

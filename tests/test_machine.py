@@ -1,5 +1,6 @@
 """The machine's rules: launches, races, memory, lanes, options, and what a run gives back."""
 
+import functools
 from pathlib import Path
 
 import numpy as np
@@ -268,6 +269,29 @@ def test_stores_and_tiles_of_wrong_shapes_are_named():
     for message, body in cases.items():
         with pytest.raises(ValueError if "empty" not in message or "shape" in message else IndexError, match=message):
             attempt(body)()
+
+
+def test_a_partial_algorithm_is_the_algorithm():
+    """functools.partial keeps an algorithm's name and that it packs groups of heads."""
+    Q, K = np.ones((1, 4, 1, 8), np.float32), np.ones((1, 1, 64, 8), np.float32)
+    plain, partial = ROOMY.run(sa.split_kv, Q, K, K, splits=2), ROOMY.run(functools.partial(sa.split_kv, splits=2), Q, K, K)
+    assert (partial.algorithm, partial.total) == ("split_kv", plain.total)
+
+
+def test_what_is_no_algorithm_is_named():
+    """A function without a gpu, without arrays to return, or with options of the helper's own is an error in one line."""
+    for function in (print, lambda: None, lambda *arrays: None):
+        with pytest.raises((TypeError, ValueError), match=r"gpu|signature"):
+            ROOMY.run(function, X4)
+    with pytest.raises(TypeError, match="returned no array"):
+        ROOMY.run(lambda gpu, X: (), X4)
+    with pytest.raises(TypeError, match="unknown option 'group'"):
+        ROOMY.run(sa.flash2, SQUARE, SQUARE, SQUARE, group=2)
+    with pytest.raises(ValueError, match="scale=nan"):
+        ROOMY.run(sa.flash2, SQUARE, SQUARE, SQUARE, scale=float("nan"))
+    for wrong in ({"n_q": 0}, {"heads": 3, "kv_heads": 2}, {"d": 1.5}):
+        with pytest.raises(ValueError, match=r"whole number|cannot share"):
+            sa.Problem(**{"n_q": 4, "n_k": 4, "d": 4} | wrong)
 
 
 def test_a_machine_is_immutable_and_checked():

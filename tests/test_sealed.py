@@ -353,3 +353,98 @@ def test_arrays_do_not_leave_their_run():
     ROOMY.run(keep, np.ones((4, 4), np.float32))
     with pytest.raises(TypeError, match="return arrays made with"):
         ROOMY.run(keep, np.ones((4, 4), np.float32))
+
+
+def test_a_thread_block_has_five_public_words():
+    """An SRAM offers load, store, zeros, full and arange, the gpu empty, launch, peek and three facts, and nothing else public."""
+
+    def body(gpu, sram, tile, X):
+        return [{name for name in dir(x) if not name.startswith("_")} for x in (sram, gpu)]
+
+    _, (sram, gpu) = in_a_block(body)
+    assert sram == {"load", "store", "zeros", "full", "arange"}
+    assert gpu == {"empty", "launch", "peek", "machine", "acc", "lanes"}
+
+
+def test_the_machine_cannot_be_exchanged_during_a_run():
+    """Capacity, accumulation type and lanes are facts: an algorithm that assigns to them raises."""
+
+    def body(gpu, sram, tile, X):
+        for name, value in (("machine", ROOMY), ("acc", np.dtype(np.float16)), ("lanes", 7)):
+            with pytest.raises(AttributeError):
+                setattr(gpu, name, value)
+
+    in_a_block(body)
+
+
+def test_a_scalar_of_ones_own_class_is_only_its_number():
+    """A float that defines __array_ufunc__ is taken for its value: it never meets the data."""
+    met = []
+
+    class Spy(float):
+        def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
+            met.append(inputs)
+            return np.zeros((1, 1, 1, 4, 4), np.float32)
+
+    run, seen = in_a_block(lambda gpu, sram, x, X: gpu.peek(x + Spy(1)))
+    assert not met
+    assert np.array_equal(seen, np.arange(16).reshape(4, 4) + 1)
+    assert run.vector_flops == 16
+
+
+def test_a_trap_for_floating_point_errors_is_a_look():
+    """Who sets NumPy's error state to raise learns about values: the run says that it was peeked into."""
+
+    def body(gpu, sram, x, X):
+        with np.errstate(invalid="raise"), pytest.raises(FloatingPointError):
+            np.sqrt(x - 100.0)
+
+    assert in_a_block(body)[0].peeked
+
+
+def test_slices_are_read_once():
+    """A slice whose bounds change at each look slices data and marks alike, so a race stays a race."""
+
+    class Moving:
+        def __init__(self, *values):
+            self.values = list(values)
+
+        def __index__(self):
+            return self.values.pop(0) if len(self.values) > 1 else self.values[0]
+
+    def kernel(gpu, X):
+        O = gpu.empty((4, 4), name="O")
+        for sram, i in gpu.launch("kernel", sa.blocks(4, 2)):
+            sram.store(O[i], sram.load(X[i]))
+            if i.start:
+                sram.load(O[Moving(2, 0) : Moving(4, 2)])
+                with pytest.raises(RuntimeError, match="loads what another"):
+                    sram.load(O[Moving(0, 2) : Moving(2, 4)])
+        return O
+
+    ROOMY.run(kernel, np.ones((4, 4), np.float32))
+
+
+def test_an_exponential_is_counted_as_one():
+    """x ** 2 is a vector operation; e ** x, which would be an exponential by another name, is refused."""
+
+    def body(gpu, sram, x, X):
+        for power in (lambda: np.e**x, lambda: x**x, lambda: np.power(2.0, x)):
+            with pytest.raises(TypeError, match=r"np\.exp"):
+                power()
+        return gpu.peek(x**2)
+
+    run, squares = in_a_block(body)
+    assert np.array_equal(squares, np.arange(16).reshape(4, 4) ** 2)
+    assert (run.exps, run.vector_flops) == (0, 16)
+
+
+def test_indices_are_exact_or_refused():
+    """From 2²⁴ on, float32 no longer tells neighbouring indices apart: arange refuses them."""
+
+    def body(gpu, sram, x, X):
+        assert gpu.peek(sram.arange(slice((1 << 24) - 2, 1 << 24)))[0].tolist() == [(1 << 24) - 2, (1 << 24) - 1]
+        with pytest.raises(ValueError, match="not exact"):
+            sram.arange(slice(1 << 24, (1 << 24) + 4))
+
+    in_a_block(body)

@@ -200,6 +200,12 @@ def peak_of(body, *shapes, dtype=np.float32):
 TILE = 8 * 8 * 4
 
 
+def chained(sram, X):
+    x = sram.load(X)
+    product = x @ sram.load(X)
+    return 2.0 * x + product
+
+
 RULES = {
     "what lives on gives no bytes": (2 * TILE, lambda sram, X: np.exp(x := sram.load(X)) + x),
     "a dying operand gives its bytes": (TILE, lambda sram, X: np.exp(sram.load(X)) + 1),
@@ -216,6 +222,7 @@ RULES = {
     "but not in one that lives on": (4 * TILE, lambda sram, X: (x := sram.load(X)) + sram.load(X) @ sram.load(X) + x),
     "nor in one defined after it": (3 * TILE, lambda sram, X: sram.load(X) @ sram.load(X) + sram.load(X)),
     "nor in its own factor": (3 * TILE, lambda sram, X: (x := sram.load(X)) @ sram.load(X) + x),
+    "nor in what took over its factor's bytes": (3 * TILE, lambda sram, X: chained(sram, X)),
     "a difference is no addition": (4 * TILE, lambda sram, X: sram.load(X) - sram.load(X) @ sram.load(X)),
     "indices are free": (TILE, lambda sram, X: np.where(sram.arange(slice(0, 8)) < 4, sram.load(X), 0)),
     "a mask of values is a byte an element": (TILE + TILE // 4, lambda sram, X: np.where((x := sram.load(X)) > 0, x, 0)),

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..hierarchy.catalogue import machine as catalogue_machine
 from ..hierarchy.counts import KernelCounts
 from ..hierarchy.dtypes import STORAGE, storage_type
 from ..hierarchy.errors import unknown
@@ -104,7 +105,10 @@ class Comparison:
     title: str = ""
 
     def __getitem__(self, algorithm: str) -> Result:
-        return next(r for r in self.results if r.algorithm == algorithm)
+        found = [r for r in self.results if r.algorithm == algorithm]
+        if not found:
+            raise KeyError(unknown("algorithm of this comparison", algorithm, [r.algorithm for r in self.results]))
+        return found[0]
 
     def to_dicts(self) -> list[dict[str, Any]]:
         """A dictionary a row."""
@@ -132,7 +136,7 @@ class Comparison:
 
 
 def compare(
-    machine: Machine,
+    machine: Machine | str,
     names: Iterable[str],
     Q: Array,
     K: Array,
@@ -147,9 +151,10 @@ def compare(
 ) -> Comparison:
     """Run algorithms by name on the same inputs, and hold each against float64 attention of the stored inputs.
 
-    Q, K, V: (N, d) or (batch, heads, N, d). blocks: Br, Bc, and splits for the algorithms that take it. An algorithm that does not
+    machine: a Machine or a catalogue name. Q, K, V: (N, d) or (batch, heads, N, d). blocks: Br, Bc, and splits for the algorithms that take it. An algorithm that does not
     fit keeps a row that says so. Exact means an error of at most twice the naive algorithm's in the same type, plus 4·eps·max|O|.
     """
+    machine = catalogue_machine(machine) if isinstance(machine, str) else machine
     names = list(names)
     for name in names:
         if name not in algorithms:

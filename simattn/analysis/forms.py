@@ -32,6 +32,14 @@ class Problem:
     causal: bool = False
     offset: int | None = None
 
+    def __post_init__(self) -> None:
+        for name in ("batch", "heads", "kv_heads", "n_q", "n_k", "d", "d_v"):
+            value = getattr(self, name)
+            if value is not None and (not isinstance(value, int) or value < 1):
+                raise ValueError(f"{name}={value!r}: it is a whole number from 1 on")
+        if self.heads % (self.kv_heads or self.heads):
+            raise ValueError(f"{self.heads} heads cannot share {self.kv_heads} KV heads evenly")
+
     @property
     def group(self) -> int:
         return self.heads // (self.kv_heads or self.heads)

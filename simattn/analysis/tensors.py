@@ -38,7 +38,7 @@ def shipped_qkv() -> tuple[Array, Array, Array]:
 def _read_npz(path: Path) -> dict[str, Array]:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            _require(path, archive.files)
+            _require(path, getattr(archive, "files", []))
             return {name: archive[name] for name in "QKV"}
     except TensorFileError:
         raise

@@ -28,7 +28,7 @@ def storage_type(dtype: object) -> DType:
     except TypeError:
         raise TypeError(unknown("storage type", dtype, STORAGE)) from None
     if found not in STORAGE.values():
-        raise TypeError(unknown("storage type", found.name, STORAGE))
+        raise TypeError(unknown("storage type", found.str if found.name in STORAGE else found.name, STORAGE))
     return found
 
 

@@ -25,11 +25,7 @@ LARGE = 1 << 30  # bytes from which on it is worth asking whether this computer 
 
 
 class Gpu:
-    """The machine as one run of an algorithm sees it.
-
-    machine: the `Machine`. acc: the accumulation type (float64 for float64 inputs, else float32). lanes: how many heads, over
-    the whole batch, run the same program; for launch heuristics.
-    """
+    """The machine as one run of an algorithm sees it."""
 
     def __init__(
         self,
@@ -42,13 +38,28 @@ class Gpu:
         inputs: int,
         account: Account,
     ) -> None:
-        self.machine, self.acc, self.lanes = machine, acc, lanes
+        self._machine, self._acc, self._total = machine, acc, lanes
         self._storage, self._shape, self._lanes = storage, shape, math.prod(shape)
         self._inputs, self._account = inputs, account
         self._known: dict[tuple[Any, ...], Operation] = {}
         self._made: dict[str, HbmArray] = {}
         self._taken: set[str] = set()
         self._open: str | None = None
+
+    @property
+    def machine(self) -> "Machine":
+        """The machine that runs this."""
+        return self._machine
+
+    @property
+    def acc(self) -> DType:
+        """The type of sums, products, `zeros` and `full`: float64 for float64 inputs, else float32."""
+        return self._acc
+
+    @property
+    def lanes(self) -> int:
+        """How many heads, over the whole batch, run the same program; for launch heuristics."""
+        return self._total
 
     def empty(self, shape: Any, *, name: str | None = None, dtype: Any = None, like: HbmArray | None = None) -> HbmArray:
         """An array in HBM of that shape a head, full of NaN; of the first input's type unless given, with the heads of `like`."""
@@ -94,7 +105,7 @@ class Gpu:
     def _programs(self, kernel: str, grid: tuple[Iterable[Any], ...]) -> Iterator[Any]:
         for made in self._made.values():
             made._marks.fill(0)  # type: ignore[union-attr]
-        for index in itertools.product(*grid):
+        for index in zip(*grid, strict=True) if len(grid) == 1 else itertools.product(*grid):
             sram = Sram(self, kernel, sys._getframe(1))
             yield (sram, *index)
             log = sram._end()
@@ -111,6 +122,8 @@ class Gpu:
         for output in outputs:
             if not isinstance(output, HbmArray) or self._made.get(output.name) is not output:
                 raise TypeError(f"the algorithm returned {output!r}: return arrays made with gpu.empty, whole")
+        if not outputs:
+            raise TypeError("the algorithm returned no array: return at least one made with gpu.empty")
         returned = {output.name for output in outputs}
         self._account.footprint += sum(made._data.nbytes for name, made in self._made.items() if name not in returned)
         return outputs

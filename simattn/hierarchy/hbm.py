@@ -1,6 +1,7 @@
 """Arrays in HBM: a shape, a type and slicing. Values come by `sram.load` and go by `sram.store`."""
 
 import math
+import operator
 from typing import Any, ClassVar, NoReturn
 
 from .dtypes import Data, DType
@@ -49,14 +50,20 @@ class HbmArray(Sealed):
         if rows in self._views:
             return self._views[rows]
         keys = key if type(key) is tuple else (key,)
-        for k in keys:
-            if type(k) is not slice and type(k) is not int:
-                raise TypeError(f"{self.name}[{k!r}]: arrays in HBM take slices, as {self.name}[0:64] or {self.name}[i, j]")
+        keys = tuple(self._plain(k) for k in keys)
         marks = None if self._marks is None else self._marks[keys]
         view = HbmArray(self._name, self._data[(*ALL_LANES, *keys)], self._run, marks)
         if rows is not None:
             self._views[rows] = view
         return view
+
+    def _plain(self, key: Any) -> int | slice:
+        """A key of plain integers, so that data and marks are sliced alike."""
+        if type(key) is int:
+            return key
+        if type(key) is not slice:
+            raise TypeError(f"{self.name}[{key!r}]: arrays in HBM take slices, as {self.name}[0:64] or {self.name}[i, j]")
+        return slice(*(None if part is None else operator.index(part) for part in (key.start, key.stop, key.step)))
 
     def __repr__(self) -> str:
         return f"HBM array {self.name} {self.shape} {self.dtype.name}"
@@ -69,10 +76,10 @@ class HbmArray(Sealed):
 
 
 def _refused(symbol: str) -> Any:
-    def operator(self: HbmArray, *_: object) -> NoReturn:
+    def refuse(self: HbmArray, *_: object) -> NoReturn:
         self._refuse(f"'{symbol}'")
 
-    return operator
+    return refuse
 
 
 for _symbol, _names in {

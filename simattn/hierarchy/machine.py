@@ -1,5 +1,6 @@
 """A machine: its capacities, and running an algorithm on arrays."""
 
+import functools
 import inspect
 import math
 from collections.abc import Callable
@@ -16,6 +17,9 @@ from .hbm import HbmArray
 from .lanes import Workload
 from .run import Run
 
+KEYWORD_ONLY, VAR_POSITIONAL, VAR_KEYWORD = (
+    getattr(inspect.Parameter, k) for k in ("KEYWORD_ONLY", "VAR_POSITIONAL", "VAR_KEYWORD")
+)
 KiB = 1 << 10
 BLOCK_OPTIONS = ("Br", "Bc")
 BLOCK_SIZES = (128, 64, 32, 16)
@@ -56,6 +60,12 @@ class Machine:
         the algorithm does not have.
         """
         signature = inspect.signature(algorithm)
+        if not signature.parameters or next(iter(signature.parameters.values())).kind in (
+            KEYWORD_ONLY,
+            VAR_POSITIONAL,
+            VAR_KEYWORD,
+        ):
+            raise TypeError(f"{_name(algorithm)}{signature}: an algorithm takes the gpu first, then its arrays")
         asked = [name for name in BLOCK_OPTIONS if name in signature.parameters]
         given = [name for name in asked if name in options]
         if given or not asked:
@@ -71,8 +81,8 @@ class Machine:
     def _run(
         self, algorithm: Callable[..., Any], signature: inspect.Signature, args: tuple[Any, ...], options: dict[str, Any]
     ) -> Run:
-        pack = getattr(algorithm, "packs_groups", False)
-        names = _bind(getattr(algorithm, "__name__", "algorithm"), signature, args, options, pack)
+        pack = getattr(_plain(algorithm), "packs_groups", False)
+        names = _bind(_name(algorithm), signature, args, options, pack)
         positional = {name: x for name, x in zip(names, args, strict=True) if isinstance(x, np.ndarray)}
         keywords = {name: x for name, x in options.items() if isinstance(x, np.ndarray)}
         workload = Workload.of(positional, keywords, pack)
@@ -96,7 +106,7 @@ class Machine:
                 else:
                     outputs.setdefault(made.name, _whole(made, workload))[lanes] = made._data
         return Run(
-            algorithm=getattr(algorithm, "__name__", "algorithm"),
+            algorithm=_name(algorithm),
             machine=self.name,
             outputs={name: workload.unpack(x) for name, x in outputs.items()},
             kernels=account.kernels(),
@@ -115,19 +125,30 @@ class Machine:
         return Gpu(self, acc=acc, storage=storage, shape=shape, lanes=total, inputs=inputs, account=account)
 
 
+def _plain(algorithm: Any) -> Any:
+    """The function within functools.partial."""
+    while isinstance(algorithm, functools.partial):
+        algorithm = algorithm.func
+    return algorithm
+
+
+def _name(algorithm: Any) -> str:
+    return str(getattr(_plain(algorithm), "__name__", "algorithm"))
+
+
 def _bind(name: str, signature: inspect.Signature, args: tuple[Any, ...], options: dict[str, Any], pack: bool) -> list[str]:
     """The parameter names of the positional arguments; TypeError for arguments that the algorithm does not take."""
     kinds = {p.kind for p in signature.parameters.values()}
     known = [p for p in signature.parameters if p != "group" or not pack][1:]
     stray = [option for option in options if option not in known]
-    if stray and (inspect.Parameter.VAR_KEYWORD not in kinds or (pack and "group" in stray)):
+    if stray and (VAR_KEYWORD not in kinds or (pack and "group" in stray)):
         raise TypeError(f"{name}: {unknown('option', stray[0], known)}")
     try:
         signature.bind(None, *args, **options)
     except TypeError as error:
         raise TypeError(f"{name}{signature}: {error}") from None
-    positional = [p for p in list(signature.parameters.values())[1:] if p.kind is not inspect.Parameter.KEYWORD_ONLY]
-    return [p.name if p.kind is not inspect.Parameter.VAR_POSITIONAL else f"{p.name}{i}" for i, p in _spread(positional, len(args))]
+    positional = [p for p in list(signature.parameters.values())[1:] if p.kind is not KEYWORD_ONLY]
+    return [p.name if p.kind is not VAR_POSITIONAL else f"{p.name}{i}" for i, p in _spread(positional, len(args))]
 
 
 def _spread(parameters: list[inspect.Parameter], n: int) -> list[tuple[int, inspect.Parameter]]:

@@ -105,6 +105,10 @@ def elementwise(function: Any, operands: tuple[Spec | None, ...], acc: DType) ->
     """An allowed ufunc or `np.where` over tiles that broadcast; None stands for a Python scalar, which decides no type."""
     if function not in ELEMENTWISE:
         raise TypeError(f"np.{function.__name__} is not counted, so not allowed on tiles; allowed: {ALLOWED}")
+    if function is np.power and operands[1] is not None:
+        raise TypeError(
+            "a power takes a scalar exponent, as x ** 2; write an exponential as np.exp or np.exp2, which count as such"
+        )
     function = BITWISE.get(function, function)
     tiles = tuple(s for s in operands if s is not None)
     valued = operands[1:] if function is np.where else operands

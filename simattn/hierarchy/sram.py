@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 
 from . import operations
-from .dtypes import Data, round_to, storage_type
+from .dtypes import Data, limits, round_to, storage_type
 from .errors import SramOverflow
 from .hbm import LANE_AXES, LOADED, STORED, HbmArray
 from .operations import Operation, spec
@@ -95,10 +95,14 @@ class Sram:
         numbers = np.arange(positions.start or 0, positions.stop, positions.step or 1, dtype=self._acc)
         if not numbers.size:
             raise ValueError(f"arange of {positions} is empty")
+        if numbers.max() >= 1 << (limits(self._acc).nmant + 1):
+            raise ValueError(
+                f"arange of {positions}: indices from {1 << (limits(self._acc).nmant + 1):,} on are not exact in {self._acc.name}"
+            )
         operation = operations.fill("arange", spec((1, numbers.size), self._acc, index=True))
         return self._define(operation, (), numbers.reshape(1, 1, 1, 1, -1))
 
-    def apply(self, function: Any, *operands: Any) -> Tile:
+    def _apply(self, function: Any, *operands: Any) -> Tile:
         """An allowed NumPy function, or a product, of tiles of this thread block and Python scalars."""
         known: list[Any] = [function]
         data: list[Any] = []
@@ -114,26 +118,26 @@ class Sram:
         operation = self._known.get(key := tuple(known))
         if operation is None:
             operation = self._known[key] = self._operation(*known)
-        return self._define(operation, tuple(positions), operation.compute(*data))
+        return self._do(operation, tuple(positions), *data)
 
-    def unary(self, function: Any, x: Tile) -> Tile:
-        """`apply` to one tile of this thread block, without its loop."""
+    def _unary(self, function: Any, x: Tile) -> Tile:
+        """`_apply` to one tile of this thread block, without its loop."""
         operation = self._known.get((function, x._spec))
         if operation is None:
-            return self.apply(function, x)
-        return self._define(operation, (x._position,), operation.compute(x._data))
+            return self._apply(function, x)
+        return self._do(operation, (x._position,), x._data)
 
-    def binary(self, function: Any, x: Tile, y: Any) -> Tile:
-        """`apply` to a tile of this thread block and another or a float, the commonest cases, without its loop."""
+    def _binary(self, function: Any, x: Tile, y: Any) -> Tile:
+        """`_apply` to a tile of this thread block and another or a float, the commonest cases, without its loop."""
         if type(y) is Tile and y._sram is self:
             operation = self._known.get((function, x._spec, y._spec))
             if operation is not None:
-                return self._define(operation, (x._position, y._position), operation.compute(x._data, y._data))
+                return self._do(operation, (x._position, y._position), x._data, y._data)
         elif type(y) is float:
             operation = self._known.get((function, x._spec, None))
             if operation is not None:
-                return self._define(operation, (x._position,), operation.compute(x._data, y))
-        return self.apply(function, x, y)
+                return self._do(operation, (x._position,), x._data, y)
+        return self._apply(function, x, y)
 
     def _operation(self, function: Any, *specs: Any) -> Operation:
         if function is not np.matmul:
@@ -142,22 +146,31 @@ class Sram:
             raise TypeError("matmul takes two tiles, not a scalar; multiply by a scalar with *")
         return operations.matmul(*specs, self._acc)
 
-    def reduce(self, function: Any, tile: Tile, axis: Any, keepdims: bool) -> Tile:
+    def _reduce(self, function: Any, tile: Tile, axis: Any, keepdims: bool) -> Tile:
         """A sum, maximum or minimum along an axis, which stays as a length of 1."""
         if keepdims is not True:
             raise TypeError(f"{operations.REDUCTIONS[function]} of {tile!r}: tiles stay two-dimensional, so say keepdims=True")
         if axis not in AXES:
             raise ValueError(f"{operations.REDUCTIONS[function]} of {tile!r} along axis {axis!r}: the axes are 0 and 1")
         operation = operations.reduction(function, tile._spec, AXES[axis], self._acc)
-        return self._define(operation, (self._own(tile),), operation.compute(tile._data))
+        return self._do(operation, (self._own(tile),), tile._data)
 
-    def cast(self, tile: Tile, dtype: Any) -> Tile:
+    def _cast(self, tile: Tile, dtype: Any) -> Tile:
         """A tile rounded to another storage type."""
         kind = dtype if dtype is tile._spec.dtype else storage_type(dtype)
         if kind == tile._spec.dtype:
             return tile
         operation = operations.cast(tile._spec, kind)
-        return self._define(operation, (self._own(tile),), operation.compute(tile._data))
+        return self._do(operation, (self._own(tile),), tile._data)
+
+    def _do(self, operation: Operation, positions: tuple[int, ...], *data: Any) -> Tile:
+        """Execute an operation on the data of the tiles defined at `positions`, and scalars."""
+        try:
+            result = operation.compute(*data)
+        except FloatingPointError:  # somebody set a trap with np.errstate, and so looks at values
+            self._gpu._account.peeked = True
+            raise
+        return self._define(operation, positions, result)
 
     def _define(self, operation: Operation, positions: tuple[int, ...], data: Any) -> Tile:
         """Log an operation on the tiles defined at `positions`, and give the tile that it defines."""
@@ -234,8 +247,10 @@ def _scalar(x: Any) -> Any:
     if type(x) in (float, int, bool):
         return x
     value = x.item() if isinstance(x, np.generic) else x
-    if isinstance(value, float | int):
-        return value
+    if isinstance(value, float):
+        return float(value)
+    if isinstance(value, int):
+        return int(value)
     if isinstance(x, HbmArray):
         x._refuse("arithmetic")
     raise TypeError(f"{_describe(x)} beside a tile: tiles mix with tiles of their thread block and with Python scalars only")

@@ -17,21 +17,21 @@ Operand = Any  # a tile or a Python scalar; what else there is, the machine refu
 
 def _binary(ufunc: Any) -> "Callable[[Tile, Operand], Tile]":
     def operator(self: "Tile", other: Operand) -> "Tile":
-        return self._sram.binary(ufunc, self, other)
+        return self._sram._binary(ufunc, self, other)
 
     return operator
 
 
 def _reflected(ufunc: Any) -> "Callable[[Tile, Operand], Tile]":
     def operator(self: "Tile", other: Operand) -> "Tile":
-        return self._sram.apply(ufunc, other, self)
+        return self._sram._apply(ufunc, other, self)
 
     return operator
 
 
 def _unary(ufunc: Any) -> "Callable[[Tile], Tile]":
     def operator(self: "Tile") -> "Tile":
-        return self._sram.apply(ufunc, self)
+        return self._sram._apply(ufunc, self)
 
     return operator
 
@@ -83,19 +83,19 @@ class Tile(Sealed):
 
     def astype(self, dtype: Any) -> "Tile":
         """Rounded to another storage type; to its own type, the same tile and free."""
-        return self._sram.cast(self, dtype)
+        return self._sram._cast(self, dtype)
 
     def sum(self, axis: Any = None, *, keepdims: bool = False) -> "Tile":
         """The sum over an axis, accumulated in `gpu.acc`. `keepdims=True` must be given."""
-        return self._sram.reduce(np.add, self, axis, keepdims)
+        return self._sram._reduce(np.add, self, axis, keepdims)
 
     def max(self, axis: Any = None, *, keepdims: bool = False) -> "Tile":
         """The maximum over an axis. `keepdims=True` must be given."""
-        return self._sram.reduce(np.maximum, self, axis, keepdims)
+        return self._sram._reduce(np.maximum, self, axis, keepdims)
 
     def min(self, axis: Any = None, *, keepdims: bool = False) -> "Tile":
         """The minimum over an axis. `keepdims=True` must be given."""
-        return self._sram.reduce(np.minimum, self, axis, keepdims)
+        return self._sram._reduce(np.minimum, self, axis, keepdims)
 
     def __repr__(self) -> str:
         size = "index" if self._spec.index else f"{self.nbytes:,} B"
@@ -104,10 +104,10 @@ class Tile(Sealed):
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
         if method == "__call__" and not kwargs:
             if inputs[0] is self and len(inputs) <= 2:
-                return self._sram.binary(ufunc, *inputs) if len(inputs) > 1 else self._sram.unary(ufunc, self)
-            return self._sram.apply(ufunc, *inputs)
+                return self._sram._binary(ufunc, *inputs) if len(inputs) > 1 else self._sram._unary(ufunc, self)
+            return self._sram._apply(ufunc, *inputs)
         if method == "reduce" and ufunc in REDUCTIONS and set(kwargs) <= {"axis", "keepdims"}:
-            return self._sram.reduce(ufunc, inputs[0], kwargs.get("axis", 0), kwargs.get("keepdims", False))
+            return self._sram._reduce(ufunc, inputs[0], kwargs.get("axis", 0), kwargs.get("keepdims", False))
         if method != "__call__":
             self._refuse(f"np.{ufunc.__name__}.{method}")
         return self._refuse(f"{'=, '.join(kwargs)}= in np.{ufunc.__name__}")
@@ -139,7 +139,7 @@ def _slice_text(s: slice) -> str:
 
 def _where(condition: Any, x: Any, y: Any) -> Tile:
     tile = next(t for t in (condition, x, y) if isinstance(t, Tile))
-    return tile._sram.apply(np.where, condition, x, y)
+    return tile._sram._apply(np.where, condition, x, y)
 
 
 def _transpose(a: Tile) -> Tile:

@@ -6,7 +6,7 @@ reordered, and loops need no rule: what was executed is a straight line. The rul
 * a tile lives from its definition to its last use; an operation's operands and its result coexist, but for two cases:
 * an elementwise result takes over the bytes of an operand that dies there, covers its whole tile and is at least as large;
 * a product whose only use is one addition to a dying tile of its shape and type accumulates in that tile, if the tile, or the one
-  whose bytes it took over, was there before the product and is not itself a factor.
+  whose bytes it took over, was there before the product and is not a factor of it.
 """
 
 from collections.abc import Sequence
@@ -64,6 +64,6 @@ def _lives(log: Log) -> tuple[list[int], list[int], list[int]]:
             factors = log[t][1]
             x, y = log[dies[t]][1]
             tile = y if x == t else x
-            if dies[tile] == dies[t] and origin[tile] < t and tile not in factors:
+            if dies[tile] == dies[t] and origin[tile] < t and origin[tile] not in {origin[f] for f in factors}:
                 own[t] = after[t] = 0
     return dies, own, after

@@ -1,5 +1,6 @@
 """What happens between QKᵀ and the softmax, and which blocks of keys a block of queries visits."""
 
+import math
 import operator
 from typing import Any
 
@@ -22,8 +23,8 @@ class Scores:
     """
 
     def __init__(
-        self, Q: HbmArray, K: HbmArray, V: HbmArray, *, scale: float | None = None, causal: bool = False,
-        offset: int | None = None, group: int = 1, **others: Any,
+        self, Q: HbmArray, K: HbmArray, V: HbmArray, group: int = 1, /, *, scale: float | None = None, causal: bool = False,
+        offset: int | None = None, **others: Any,
     ) -> None:  # fmt: skip
         if others:
             raise TypeError(unknown("option", next(iter(others)), ["scale", "causal", "offset"]))
@@ -35,6 +36,8 @@ class Scores:
         self.n_q, self.n_k, self.packed = Q.shape[0] // group, K.shape[0], group > 1
         self.rows = Q.shape[0]
         self.scale = Q.shape[1] ** -0.5 if scale is None else float(scale)
+        if not math.isfinite(self.scale):
+            raise ValueError(f"scale={scale}: it must be finite")
         self.causal = bool(causal)
         self.offset = self.n_k - self.n_q if offset is None else operator.index(offset)
 

@@ -23,7 +23,7 @@ def split_kv(
     Q (N, d), K (n_k, d), V (n_k, d_v) -> O (N, d_v), lse (N, 1). The heads of a group are rows of one Q, so that K and V are read
     once a group. splits: given, or flash-attn's heuristic; each takes ⌈blocks/splits⌉ blocks of Bc keys, so the last may be empty.
     """
-    scores = Scores(Q, K, V, group=group, **options)
+    scores = Scores(Q, K, V, group, **options)
     N, n_k, d_v = Q.shape[0], K.shape[0], V.shape[1]
     splits = num_splits(gpu, N, Q.shape[1], n_k, Br) if splits is None else checked(splits, n_k)
     chunk = math.ceil(len(blocks(n_k, Bc)) / splits) * Bc
