@@ -82,7 +82,7 @@ class Operation:
     name: str
     result: Spec | None
     counts: Counts
-    compute: Callable[..., Data] = np.asarray  # of the operands' data; loads, stores and fills have none
+    compute: Callable[..., Data]
     operands: tuple[Spec, ...] = ()
     tensor: str | None = None
     takes: tuple[int, ...] = ()
@@ -206,17 +206,18 @@ def cast(tile: Spec, dtype: DType) -> Operation:
 def load(name: str, shape: tuple[int, int], dtype: DType) -> Operation:
     """A tile from HBM: an HBM read and an SRAM write."""
     tile = spec(shape, dtype)
-    return Operation("load", tile, Counts(hbm_read=tile.nbytes, sram_write=tile.nbytes), tensor=name)
+    return Operation("load", tile, Counts(hbm_read=tile.nbytes, sram_write=tile.nbytes), np.ascontiguousarray, tensor=name)
 
 
 @cache
 def store(name: str, tile: Spec, dtype: DType) -> Operation:
     """A tile to HBM, rounded to the array's type on the way: an SRAM read and an HBM write."""
     counts = Counts(sram_read=tile.nbytes, hbm_write=tile.elements * dtype.itemsize)
-    return Operation("store", None, counts, operands=(tile,), tensor=name)
+    return Operation("store", None, counts, lambda x: round_to(x, dtype), (tile,), tensor=name)
 
 
 @cache
 def fill(name: str, tile: Spec) -> Operation:
     """A new tile of a constant or of indices; indices are free."""
-    return Operation(name, tile, Counts(sram_write=tile.nbytes))
+    shape = (1, 1, 1, *tile.shape)
+    return Operation(name, tile, Counts(sram_write=tile.nbytes), lambda x: np.array(np.broadcast_to(x, shape)))

@@ -47,7 +47,7 @@ class Sram:
                 self._race(array, "loads", "stored")
             self._touched.append((array._marks, LOADED))
             data = data.copy()
-        return self._define(array._load, (), np.ascontiguousarray(data))
+        return self._do(array._load, (), data)
 
     def _loading(self, array: HbmArray) -> Operation:
         shape = self._slice(array, "load")
@@ -67,9 +67,9 @@ class Sram:
         mark = array._marks.max()
         if mark:
             self._race(array, "overwrites", "stored" if mark == STORED else "loaded")
-        self._define(operations.store(array.name, tile._spec, array.dtype), (self._own(tile),), None)
+        rounded = self._do(operations.store(array.name, tile._spec, array.dtype), (self._own(tile),), tile._data)
         self._touched.append((array._marks, STORED))
-        array._data[...] = round_to(tile._data, array.dtype)
+        array._data[...] = rounded._data
 
     def zeros(self, shape: Any, dtype: Any = None) -> Tile:
         """A tile (r, c) of zeros, of type `gpu.acc` unless given."""
@@ -85,8 +85,7 @@ class Sram:
         ):
             raise ValueError(f"a tile of shape {shape}: tiles have two dimensions, each at least 1")
         operation = operations.fill("full", spec((int(shape[0]), int(shape[1])), kind))
-        constant = round_to(np.asarray(_scalar(value), np.float64), kind)
-        return self._define(operation, (), np.full((1, 1, 1, *shape), constant, kind))
+        return self._do(operation, (), round_to(np.asarray(_scalar(value), np.float64), kind))
 
     def arange(self, positions: Any) -> Tile:
         """The indices of a slice as a (1, n) index tile, free of bytes; `.T` is its column."""
@@ -100,7 +99,7 @@ class Sram:
                 f"arange of {positions}: indices from {1 << (limits(self._acc).nmant + 1):,} on are not exact in {self._acc.name}"
             )
         operation = operations.fill("arange", spec((1, numbers.size), self._acc, index=True))
-        return self._define(operation, (), numbers.reshape(1, 1, 1, 1, -1))
+        return self._do(operation, (), numbers)
 
     def _apply(self, function: Any, *operands: Any) -> Tile:
         """An allowed NumPy function, or a product, of tiles of this thread block and Python scalars."""
@@ -164,24 +163,20 @@ class Sram:
         return self._do(operation, (self._own(tile),), tile._data)
 
     def _do(self, operation: Operation, positions: tuple[int, ...], *data: Any) -> Tile:
-        """Execute an operation on the data of the tiles defined at `positions`, and scalars."""
-        try:
-            result = operation.compute(*data)
-        except FloatingPointError:  # somebody set a trap with np.errstate, and so looks at values
-            self._gpu._account.peeked = True
-            raise
-        return self._define(operation, positions, result)
-
-    def _define(self, operation: Operation, positions: tuple[int, ...], data: Any) -> Tile:
-        """Log an operation on the tiles defined at `positions`, and give the tile that it defines."""
+        """Execute an operation on the tiles defined at `positions`, log it, and give the tile that it defines."""
         log = self._log
         if self._frame is None:
             raise TypeError(f"{self._kernel}: this thread block has ended and its SRAM is lost; store what is to stay")
         if operation.needs > self._capacity:
             self._refuse_what_cannot_fit(operation, positions)
+        try:
+            result = operation.compute(*data)
+        except FloatingPointError:  # somebody set a trap with np.errstate, and so looks at values
+            self._gpu._account.peeked = True
+            raise
         log.append((operation, positions))
         self._instructions.append(self._frame.f_lasti)
-        return Tile(data, operation.result, len(log) - 1, self)  # type: ignore[arg-type]
+        return Tile(result, operation.result, len(log) - 1, self)  # type: ignore[arg-type]
 
     def _own(self, tile: Tile) -> int:
         if tile._sram is not self:
