@@ -156,7 +156,9 @@ class Sram:
 
     def _cast(self, tile: Tile, dtype: Any) -> Tile:
         """A tile rounded to another storage type."""
-        kind = dtype if dtype is tile._spec.dtype else storage_type(dtype)
+        if dtype is tile._spec.dtype:
+            return tile
+        kind = storage_type(dtype)
         if kind == tile._spec.dtype:
             return tile
         operation = operations.cast(tile._spec, kind)
