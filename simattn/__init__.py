@@ -9,7 +9,8 @@
 
 from .analysis.attention import attention
 from .analysis.compare import Comparison, compare
-from .analysis.forms import Problem, closed_form
+from .analysis.forms import closed_form
+from .analysis.symbols import Problem
 from .analysis.truth import attention_truth
 from .hierarchy.catalogue import machine, machines
 from .hierarchy.errors import HbmOverflow, SramOverflow

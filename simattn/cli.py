@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from . import __version__
-from .analysis.compare import Comparison, Workload, compare, draw
+from .analysis.compare import Comparison, compare
+from .analysis.inputs import Workload, draw
 from .analysis.tensors import TensorFileError, read_qkv, shipped_qkv
 from .hierarchy.catalogue import machine as catalogue_machine
 from .hierarchy.catalogue import machines as catalogue_machines

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import simattn as sa
-from simattn.analysis.compare import draw
+from simattn.analysis.inputs import draw
 from simattn.cli import GPT2_MEDIUM
 from simattn.show.tables import text
 

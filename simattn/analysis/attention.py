@@ -7,7 +7,7 @@ from ..hierarchy.errors import unknown
 from ..hierarchy.machine import Machine
 from ..hierarchy.run import Run
 from ..kernels import algorithms
-from .compare import Array, checked_qkv
+from .inputs import Array, checked_qkv
 
 
 def attention(

@@ -6,49 +6,18 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..hierarchy.catalogue import machine as catalogue_machine
 from ..hierarchy.counts import KernelCounts
-from ..hierarchy.dtypes import STORAGE, storage_type
 from ..hierarchy.errors import unknown
 from ..hierarchy.machine import Machine
 from ..hierarchy.run import Run
 from ..kernels import algorithms
+from .inputs import Array, Workload, checked_qkv
 from .truth import Error, Truth, attention_truth, error, tolerance
 
-Array = NDArray[Any]
 Progress = Callable[[str], None]
 REFERENCE_ROWS = 1 << 26  # elements of S that the naive reference may hold at a time
-
-
-@dataclass(frozen=True)
-class Workload:
-    """The shape of one attention."""
-
-    batch: int
-    heads: int
-    kv_heads: int
-    n_q: int
-    n_k: int
-    d: int
-    dtype: str
-    causal: bool
-    backward: bool = False
-
-    @classmethod
-    def of(cls, Q: Array, K: Array, causal: bool) -> "Workload":
-        return cls(Q.shape[0], Q.shape[1], K.shape[1], Q.shape[2], K.shape[2], Q.shape[3], Q.dtype.name, causal)
-
-    def __str__(self) -> str:
-        heads = _many(self.heads, "head") + (f" on {_many(self.kv_heads, 'KV head')}" if self.kv_heads != self.heads else "")
-        tokens = f"N = {self.n_q:,}" if self.n_q == self.n_k else f"{_many(self.n_q, 'query')} on {_many(self.n_k, 'key')}"
-        mask = ", causal" if self.causal else ""
-        return f"batch {self.batch}, {heads}, {tokens}, d = {self.d}, {self.dtype}{mask}"
-
-
-def _many(n: int, noun: str) -> str:
-    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun.removesuffix('y')}ies" if noun == "query" else f"{n:,} {noun}s"
 
 
 @dataclass(frozen=True)
@@ -182,39 +151,6 @@ def compare(
     )
 
 
-def checked_qkv(Q: Any, K: Any, V: Any) -> tuple[Array, Array, Array]:
-    """Q, K, V as (batch, heads, N, d) arrays of one storage type; an error that names what does not fit."""
-    given = {"Q": Q, "K": K, "V": V}
-    for name, x in given.items():
-        if not isinstance(x, np.ndarray):
-            raise TypeError(f"{name} is a {type(x).__name__}: give a NumPy array of shape (N, d) or (batch, heads, N, d)")
-        if x.dtype.newbyteorder("=") not in STORAGE.values():
-            raise TypeError(f"{name} has type {x.dtype}: attention takes {', '.join(STORAGE)}; convert it with .astype(...)")
-        if 0 in x.shape:
-            raise ValueError(f"{name} has shape {x.shape}: no length may be 0")
-    shapes = ", ".join(f"{name} {x.shape}" for name, x in given.items())
-    if {Q.ndim, K.ndim, V.ndim} not in ({2}, {4}):
-        raise ValueError(f"{shapes}: give all as (N, d), or all as (batch, heads, N, d)")
-    if len({x.dtype for x in given.values()}) > 1:
-        raise TypeError(f"types {', '.join(f'{name} {x.dtype}' for name, x in given.items())}: they must be equal")
-    q, k, v = (x if x.ndim == 4 else x[None, None] for x in given.values())
-    if (
-        q.shape[3] != k.shape[3]
-        or k.shape[2] != v.shape[2]
-        or k.shape[1] != v.shape[1]
-        or not q.shape[0] == k.shape[0] == v.shape[0]
-    ):
-        raise ValueError(f"{shapes}: Q and K share d; K and V share keys and heads; all share the batch")
-    if q.shape[1] % k.shape[1]:
-        raise ValueError(f"{shapes}: {q.shape[1]} heads cannot share {k.shape[1]} KV heads evenly")
-    for name, x in given.items():
-        wrong = ~np.isfinite(x)
-        if wrong.any():
-            first = tuple(map(int, np.argwhere(wrong)[0]))
-            raise ValueError(f"{name} holds {int(wrong.sum())} values that are not finite, the first, {x[first]}, at {list(first)}")
-    return q, k, v
-
-
 def naive_error(Q: Array, K: Array, V: Array, truth: Truth, scale: float | None, causal: bool, offset: int | None) -> Error:
     """The error of the naive algorithm in the type of the inputs, by strips of queries, so that no S need fit in memory."""
     n_q, n_k = Q.shape[2], K.shape[2]
@@ -250,15 +186,3 @@ def _kernel(k: KernelCounts) -> dict[str, int]:
 
 def _number(x: float) -> float | None:
     return x if math.isfinite(x) else None
-
-
-def draw(workload: Workload, seed: int = 0) -> tuple[Array, Array, Array]:
-    """Q, K, V of a workload's shapes, N(0, 1) in float32, rounded to its type."""
-    rng = np.random.default_rng(seed)
-    kind = storage_type(workload.dtype)
-    shapes = [
-        (workload.batch, heads, n, workload.d)
-        for heads, n in ((workload.heads, workload.n_q), (workload.kv_heads, workload.n_k), (workload.kv_heads, workload.n_k))
-    ]
-    q, k, v = (rng.standard_normal(shape, np.float32).astype(kind) for shape in shapes)
-    return q, k, v

@@ -11,6 +11,7 @@ from . import operations
 from .dtypes import Data, limits, round_to, storage_type
 from .errors import SramOverflow
 from .hbm import LANE_AXES, LOADED, STORED, HbmArray
+from .host import describe, scalar
 from .operations import Operation, spec
 from .tile import Tile
 from .working_set import Entry, Log
@@ -57,7 +58,7 @@ class Sram:
         """Write a tile to a slice of an HBM array of its shape, rounded to the array's type. Counts an HBM write."""
         shape = self._slice(array, "store into")
         if not isinstance(tile, Tile):
-            raise TypeError(f"store into {array.name}: {_describe(tile)} is no tile; make one with sram.load or sram.full")
+            raise TypeError(f"store into {array.name}: {describe(tile)} is no tile; make one with sram.load or sram.full")
         if array._marks is None:
             raise TypeError(f"store into {array.name}: inputs are read-only; make an output with gpu.empty(...)")
         if tile.shape != shape:
@@ -85,7 +86,7 @@ class Sram:
         ):
             raise ValueError(f"a tile of shape {shape}: tiles have two dimensions, each at least 1")
         operation = operations.fill("full", spec((int(shape[0]), int(shape[1])), kind))
-        return self._do(operation, (), round_to(np.asarray(_scalar(value), np.float64), kind))
+        return self._do(operation, (), round_to(np.asarray(scalar(value), np.float64), kind))
 
     def arange(self, positions: Any) -> Tile:
         """The indices of a slice as a (1, n) index tile, free of bytes; `.T` is its column."""
@@ -113,7 +114,7 @@ class Sram:
                 positions.append(x._position if x._sram is self else self._own(x))
             else:
                 known.append(None)
-                data.append(x if type(x) is float else _scalar(x))
+                data.append(x if type(x) is float else scalar(x))
         operation = self._known.get(key := tuple(known))
         if operation is None:
             operation = self._known[key] = self._operation(*known)
@@ -190,7 +191,7 @@ class Sram:
 
     def _slice(self, array: HbmArray, action: str) -> tuple[int, int]:
         if not isinstance(array, HbmArray):
-            raise TypeError(f"{action} {_describe(array)}: only arrays in HBM; pass it to gpu.run, or make it with gpu.empty")
+            raise TypeError(f"{action} {describe(array)}: only arrays in HBM; pass it to gpu.run, or make it with gpu.empty")
         if array._run is not self._gpu:
             raise TypeError(f"{action} {array!r}: it belongs to another run")
         *_, rows, columns = array._data.shape
@@ -237,21 +238,3 @@ class Sram:
             needed=needed,
             capacity=self._capacity,
         )
-
-
-def _scalar(x: Any) -> Any:
-    """A Python scalar as it is, a NumPy one as Python's, so that it decides no type; anything else is refused."""
-    if type(x) in (float, int, bool):
-        return x
-    value = x.item() if isinstance(x, np.generic) else x
-    if isinstance(value, float):
-        return float(value)
-    if isinstance(value, int):
-        return int(value)
-    if isinstance(x, HbmArray):
-        x._refuse("arithmetic")
-    raise TypeError(f"{_describe(x)} beside a tile: tiles mix with tiles of their thread block and with Python scalars only")
-
-
-def _describe(x: Any) -> str:
-    return f"a host array {x.shape} {x.dtype}" if isinstance(x, np.ndarray) else f"{type(x).__name__} {x!r:.60}"

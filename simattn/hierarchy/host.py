@@ -1,0 +1,25 @@
+"""What comes from outside the machine into an expression: a scalar, for its value; anything else is refused."""
+
+from typing import Any
+
+import numpy as np
+
+from .hbm import HbmArray
+
+
+def scalar(x: Any) -> Any:
+    """A Python scalar as it is, a NumPy one as Python's, so that it decides no type; anything else is refused."""
+    if type(x) in (float, int, bool):
+        return x
+    value = x.item() if isinstance(x, np.generic) else x
+    if isinstance(value, float):
+        return float(value)
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(x, HbmArray):
+        x._refuse("arithmetic")
+    raise TypeError(f"{describe(x)} beside a tile: tiles mix with tiles of their thread block and with Python scalars only")
+
+
+def describe(x: Any) -> str:
+    return f"a host array {x.shape} {x.dtype}" if isinstance(x, np.ndarray) else f"{type(x).__name__} {x!r:.60}"
