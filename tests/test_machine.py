@@ -1,6 +1,8 @@
 """The machine's rules: launches, races, memory, lanes, options, and what a run gives back."""
 
 import functools
+import gc
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -292,6 +294,26 @@ def test_what_is_no_algorithm_is_named():
     for wrong in ({"n_q": 0}, {"heads": 3, "kv_heads": 2}, {"d": 1.5}):
         with pytest.raises(ValueError, match=r"whole number|cannot share"):
             sa.Problem(**{"n_q": 4, "n_k": 4, "d": 4} | wrong)
+
+
+def test_a_run_leaves_no_scratch_behind():
+    """When a run is over, its S and P are freed at once, not when the garbage collector comes by."""
+    Q = np.ones((256, 8), np.float32)
+    made = []
+
+    def watched(gpu, Q, K, V, **options):
+        outputs = sa.naive(gpu, Q, K, V, **options)
+        made.extend(weakref.ref(array._data) for array in gpu._made.values())
+        return outputs
+
+    gc.disable()
+    try:
+        run = ROOMY.run(watched, Q, Q, Q, Br=64, Bc=64)
+        alive = [r() is not None for r in made]
+    finally:
+        gc.enable()
+    assert alive == [False, False, True, True]  # S and P are gone; O and lse are the run's
+    assert run.output.shape == (256, 8)
 
 
 def test_a_machine_is_immutable_and_checked():

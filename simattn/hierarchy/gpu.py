@@ -126,6 +126,7 @@ class Gpu:
             raise TypeError("the algorithm returned no array: return at least one made with gpu.empty")
         returned = {output.name for output in outputs}
         self._account.footprint += sum(made._data.nbytes for name, made in self._made.items() if name not in returned)
+        self._made.clear()  # arrays know their run: without this they would wait for the garbage collector, S and P among them
         return outputs
 
     def _refuse_open(self, what: str) -> None:

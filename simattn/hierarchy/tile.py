@@ -76,7 +76,7 @@ class Tile(Sealed):
         data = self._data[(..., *keys, *(slice(None),) * (2 - len(keys)))]
         rows, columns = data.shape[-2:]
         if rows == 0 or columns == 0:
-            raise IndexError(f"{self!r}[{', '.join(map(_slice_text, keys))}] is empty")
+            raise IndexError(f"{self!r}: the slice {key} of it is empty")
         s = self._spec
         whole = (rows, columns) == s.shape and all(k.step in (None, 1) for k in keys)
         return Tile(data, s.view((rows, columns), covers=s.covers and whole), self._position, self._sram)
@@ -131,10 +131,6 @@ class Tile(Sealed):
     __lt__, __le__, __gt__, __ge__ = map(_binary, (np.less, np.less_equal, np.greater, np.greater_equal))
     __eq__, __ne__ = _binary(np.equal), _binary(np.not_equal)  # type: ignore[assignment]
     __neg__, __pos__, __abs__, __invert__ = map(_unary, (np.negative, np.positive, np.absolute, np.invert))
-
-
-def _slice_text(s: slice) -> str:
-    return ":".join("" if part is None else str(part) for part in (s.start, s.stop, s.step) if part is not s.step or part)
 
 
 def _where(condition: Any, x: Any, y: Any) -> Tile:
