@@ -3,7 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass
 
-from .counts import COUNTS, Counts, KernelCounts, Traffic
+from .counts import COUNTS, KernelCounts, Traffic
 from .working_set import Log, working_set
 
 CACHED_ENTRIES = 200_000  # operations in the logs kept, so that memory stays bounded however long a run is
@@ -13,21 +13,22 @@ CACHED_ENTRIES = 200_000  # operations in the logs kept, so that memory stays bo
 class Block:
     """What follows from the log of one thread block, whatever values it worked on, for one lane."""
 
-    counts: Counts
-    tensors: dict[str, Traffic]
+    counts: dict[str, int]
+    tensors: dict[str, list[int]]  # bytes read and written, by array
     peak_sram: int
     peak_at: int
 
     @classmethod
     def of(cls, log: Log) -> "Block":
-        counts, tensors = dict.fromkeys(COUNTS, 0), dict[str, Traffic]()
+        counts, tensors = dict.fromkeys(COUNTS, 0), dict[str, list[int]]()
         for operation, times in Counter(operation for operation, _ in log).items():
             for name, n in operation.costs:
                 counts[name] += n * times
             if operation.tensor is not None:
-                traffic = Traffic(operation.counts.hbm_read, operation.counts.hbm_write) * times
-                tensors[operation.tensor] = tensors.get(operation.tensor, Traffic()) + traffic
-        return cls(Counts(**counts), tensors, *working_set(log))
+                moved = tensors.setdefault(operation.tensor, [0, 0])
+                moved[0] += operation.counts.hbm_read * times
+                moved[1] += operation.counts.hbm_write * times
+        return cls(counts, tensors, *working_set(log))
 
 
 class Account:
@@ -61,18 +62,21 @@ class Account:
     def kernels(self) -> dict[str, KernelCounts]:
         """Counts by kernel, in launch order."""
         return {
-            name: sum(
-                (KernelCounts.of(block.counts * lanes, lanes, block.peak_sram) for block, lanes in blocks.items()),
-                KernelCounts(),
+            name: KernelCounts(
+                **{count: sum(block.counts[count] * lanes for block, lanes in blocks.items()) for count in COUNTS},
+                programs=blocks.total(),
+                peak_sram=max((block.peak_sram for block in blocks), default=0),
             )
             for name, blocks in self._kernels.items()
         }
 
     def tensors(self) -> dict[str, Traffic]:
         """Traffic by array, in the order of first use."""
-        total: dict[str, Traffic] = {}
+        total: dict[str, list[int]] = {}
         for blocks in self._kernels.values():
             for block, lanes in blocks.items():
-                for name, traffic in block.tensors.items():
-                    total[name] = total.get(name, Traffic()) + traffic * lanes
-        return total
+                for name, (read, written) in block.tensors.items():
+                    moved = total.setdefault(name, [0, 0])
+                    moved[0] += read * lanes
+                    moved[1] += written * lanes
+        return {name: Traffic(*moved) for name, moved in total.items()}
