@@ -14,6 +14,7 @@ from .analysis.symbols import Problem
 from .analysis.truth import attention_truth
 from .hierarchy.catalogue import machine, machines
 from .hierarchy.errors import HbmOverflow, SramOverflow
+from .hierarchy.given import each, pool
 from .hierarchy.grid import blocks, size
 from .hierarchy.lanes import packs_groups
 from .hierarchy.machine import KiB, Machine
@@ -24,6 +25,6 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Comparison", "HbmOverflow", "KiB", "Machine", "Problem", "Run", "SramOverflow", "algorithms", "attention", "attention_truth",
-    "blocks", "closed_form", "compare", "flash2", "machine", "machines", "naive", "online_softmax", "packs_groups", "size",
-    "split_kv",
+    "blocks", "closed_form", "compare", "each", "flash2", "machine", "machines", "naive", "online_softmax", "packs_groups", "pool",
+    "size", "split_kv",
 ]  # fmt: skip

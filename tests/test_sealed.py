@@ -355,15 +355,15 @@ def test_arrays_do_not_leave_their_run():
         ROOMY.run(keep, np.ones((4, 4), np.float32))
 
 
-def test_a_thread_block_has_five_public_words():
-    """An SRAM offers load, store, zeros, full and arange, the gpu empty, launch, peek and three facts, and nothing else public."""
+def test_a_thread_block_has_eight_public_words():
+    """An SRAM loads, stores and makes tiles in eight words, the gpu offers empty, launch, peek and its facts, and nothing else is public."""
 
     def body(gpu, sram, tile, X):
         return [{name for name in dir(x) if not name.startswith("_")} for x in (sram, gpu)]
 
     _, (sram, gpu) = in_a_block(body)
-    assert sram == {"load", "store", "zeros", "full", "arange"}
-    assert gpu == {"empty", "launch", "peek", "machine", "acc", "lanes"}
+    assert sram == {"load", "load_int", "store", "atomic_add", "zeros", "full", "arange", "random"}
+    assert gpu == {"empty", "launch", "peek", "machine", "acc", "lanes", "shares"}
 
 
 def test_the_machine_cannot_be_exchanged_during_a_run():

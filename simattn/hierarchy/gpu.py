@@ -33,13 +33,15 @@ class Gpu:
         *,
         acc: DType,
         storage: DType,
-        shape: tuple[int, int, int],
+        numbers: Data,
+        packs: bool,
         lanes: int,
         inputs: int,
         account: Account,
     ) -> None:
         self._machine, self._acc, self._total = machine, acc, lanes
-        self._storage, self._shape, self._lanes = storage, shape, math.prod(shape)
+        self._storage, self._shape, self._lanes = storage, numbers.shape, numbers.size
+        self._numbers = None if packs else numbers  # of the lanes; a packed tile holds rows of several
         self._inputs, self._account = inputs, account
         self._known: dict[tuple[Any, ...], Operation] = {}
         self._made: dict[str, HbmArray] = {}
@@ -80,6 +82,10 @@ class Gpu:
         made = HbmArray(name, np.full((*lanes, *shape), np.nan, kind), self, np.zeros(shape, np.uint8))
         self._made[name] = made
         return made
+
+    def shares(self, array: HbmArray) -> bool:
+        """Whether several heads read this array, as grouped heads do K and V: then dK and dV are sums over them."""
+        return array._lanes < self._lanes
 
     def launch(self, kernel: str, *grid: Iterable[Any]) -> Iterator[Any]:
         """A kernel's thread blocks: `for sram, i in gpu.launch("flash2", blocks(N, Br))`. Several axes make a product of them.

@@ -5,6 +5,7 @@ K and V have size 1 on `group` and broadcast: they are shared in memory, while c
 
 import itertools
 import math
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -12,6 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from .dtypes import BOOL, STORAGE, Data
+from .given import Each, Pool, table
 
 CACHE = 4 << 20  # bytes of tiles that should stay in the CPU's cache while lanes run side by side
 ALIGNMENT = 64
@@ -28,11 +30,15 @@ def packs_groups(algorithm: Function) -> Function:
     return algorithm
 
 
+Selection = Any  # of lanes: two slices, or two index arrays that broadcast against each other
+
+
 @dataclass(frozen=True)
 class Workload:
     """The arrays of a run, with their lane axes. `flat`: they came as (N, d), without batch and heads."""
 
     arrays: dict[str, Data]
+    each: dict[str, Each]
     batch: int
     kv_heads: int
     group: int
@@ -40,21 +46,29 @@ class Workload:
     flat: bool
 
     @classmethod
-    def of(cls, positional: Mapping[str, Data], keywords: Mapping[str, Data], pack: bool) -> "Workload":
-        """Arrange arrays of shape (N, d) or (batch, heads, N, d); ValueError or TypeError names the one that does not fit."""
-        for name, x in {**positional, **keywords}.items():
+    def of(cls, positional: Mapping[str, Any], keywords: Mapping[str, Any], pack: bool) -> "Workload":
+        """Arrange what a run was given: arrays (N, d) or (batch, heads, N, d), pools of pages, tables of integers, `each`.
+
+        ValueError or TypeError names the one that does not fit.
+        """
+        given = {**positional, **keywords}
+        pools = {name: x.values for name, x in given.items() if isinstance(x, Pool)}
+        tables = {name: table(name, x) for name, x in keywords.items() if isinstance(x, np.ndarray) and x.dtype.kind in "iu"}
+        plain = {name: x for name, x in given.items() if isinstance(x, np.ndarray) and name not in tables}
+        for name, x in {**plain, **pools}.items():
             _check(name, x)
-        dimensions = {x.ndim for x in positional.values()}
+        leading = {name: x for name, x in plain.items() if name in positional}
+        dimensions = {x.ndim for x in leading.values()}
         if len(dimensions) > 1:
-            raise ValueError(f"{_shapes(positional)}: give all of them as (N, d) or all as (batch, heads, N, d)")
-        four = {name: x if x.ndim == 4 else x[None, None] for name, x in positional.items()}
-        batches = {x.shape[0] for x in four.values()} or {1}
-        heads = {x.shape[1] for x in four.values()} or {1}
+            raise ValueError(f"{_shapes(leading)}: give all of them as (N, d) or all as (batch, heads, N, d)")
+        four = {name: x if x.ndim == 4 else x[None, None] for name, x in plain.items()}
+        batches = {four[name].shape[0] for name in leading} or {1}
+        heads = {four[name].shape[1] for name in leading} | {x.shape[2] for x in pools.values()} or {1}
         most, least = max(heads), min(heads)
         if len(batches) > 1:
-            raise ValueError(f"{_shapes(positional)}: the batch sizes {sorted(batches)} differ")
+            raise ValueError(f"{_shapes(leading)}: the batch sizes {sorted(batches)} differ")
         if not heads <= {most, least} or most % least:
-            raise ValueError(f"{_shapes(positional)}: {most} heads cannot share {sorted(heads - {most})} KV heads evenly")
+            raise ValueError(f"{_shapes(leading)}: {most} heads cannot share {sorted(heads - {most})} KV heads evenly")
         batch, group = batches.pop(), most // least
 
         def arrange(name: str, x: Data) -> Data:
@@ -68,27 +82,47 @@ class Workload:
                 return x.reshape(b, least, 1, group * rows, columns)
             return x.reshape(b, *shared, rows, columns)
 
-        four |= {name: x if x.ndim == 4 else x[None, None] for name, x in keywords.items()}
-        arrays = {name: arrange(name, x) for name, x in _copied(four).items()}
-        return cls(arrays, batch, least, group, pack, dimensions == {2})
+        copies = _copied(four | pools | tables)
+        arrays = {name: arrange(name, copies[name]) for name in four}
+        arrays |= {name: copies[name].transpose(2, 0, 1, 3)[None, :, None] for name in pools}
+        arrays |= {name: copies[name][None, None, None] for name in tables}
+        eaches = {name: x for name, x in given.items() if isinstance(x, Each)}
+        workload = cls(arrays, eaches, batch, least, group, pack, dimensions == {2})
+        for name, values in eaches.items():
+            workload._check_each(name, values)
+        return workload
 
     @property
     def lanes(self) -> tuple[int, int, int]:
         """How many lanes there are on each axis."""
         return self.batch, self.kv_heads, 1 if self.packed else self.group
 
-    def groups(self, lane_bytes: int) -> Iterator[tuple[slice, slice]]:
-        """Slices of (batch, kv_head) that run side by side: whole groups of heads, evenly dealt, whose tiles stay in cache."""
+    @property
+    def numbers(self) -> Data:
+        """The number of each lane, batch · heads + head."""
+        return np.arange(math.prod(self.lanes)).reshape(self.lanes)
+
+    def groups(self, lane_bytes: int) -> Iterator[Selection]:
+        """Lanes that run side by side: whole groups of heads, evenly dealt, whose tiles stay in cache, with one value of each `each`."""
         inputs = sum(x.size // math.prod(x.shape[:3]) * 8 for x in self.arrays.values())
         room = max(1, CACHE // max(1, min(lane_bytes, inputs)) // self.lanes[2])
-        for b in _deal(self.batch, room // self.kv_heads):
-            for k in _deal(self.kv_heads, room):
-                yield b, k
+        for batch in self._alike("batch", self.batch):
+            for heads in self._alike("head", self.kv_heads):
+                for b in _deal(len(batch), room // len(heads)):
+                    for k in _deal(len(heads), room):
+                        yield _selection(batch[b], heads[k])
 
-    def take(self, name: str, lanes: tuple[slice, slice]) -> Data:
+    def take(self, name: str, lanes: Selection) -> Data:
         """The part of an array that a group of lanes sees; an axis of length 1 broadcasts."""
         x = self.arrays[name]
         return x[tuple(s if n > 1 else slice(None) for s, n in zip(lanes, x.shape, strict=False))]
+
+    def value(self, name: str, lanes: Selection) -> Any:
+        """The value of an `each` for a group of lanes: a number, or integers in HBM."""
+        x = self.each[name]
+        k = int(self.numbers[lanes].flat[0]) // self.lanes[2]  # the number of a KV head, over the whole batch
+        value = x.values[k // self.kv_heads if x.axis == "batch" else k % self.kv_heads * self.group]
+        return value[None, None, None] if isinstance(value, np.ndarray) else value
 
     def unpack(self, x: Data) -> Data:
         """An output with the batch and the heads of the inputs: (batch, heads, ..., rows, columns), or (..., rows, columns)."""
@@ -97,6 +131,28 @@ class Workload:
             x = np.moveaxis(x.reshape(*lead, self.group, rows // self.group, columns)[:, :, 0], -3, 2)
         batch, kv_heads, group = x.shape[:3]
         return x[0, 0, 0] if self.flat else x.reshape(batch, kv_heads * group, *x.shape[3:])
+
+    def _alike(self, axis: str, n: int) -> list[list[int]]:
+        """The batch elements, or the KV heads, that have equal values of every `each`."""
+        mine = [x for x in self.each.values() if x.axis == axis]
+        step = self.group if axis == "head" else 1
+        alike: dict[tuple[Any, ...], list[int]] = defaultdict(list)
+        for k in range(n):
+            alike[tuple(x.key(k * step) for x in mine)].append(k)
+        return list(alike.values())
+
+    def _check_each(self, name: str, x: Each) -> None:
+        n = self.batch if x.axis == "batch" else self.kv_heads * self.group
+        if len(x.values) != n:
+            raise ValueError(f"{name}: {len(x.values)} values for {n} on the axis {x.axis}; give one each")
+        if x.axis == "head" and any(x.key(h) != x.key(h - h % self.group) for h in range(n)):
+            raise ValueError(f"{name}: the {self.group} heads that share a KV head run side by side, so their values must be equal")
+
+
+def _selection(batch: list[int], heads: list[int]) -> Selection:
+    """Slices, where the numbers follow one another: they need no copies."""
+    runs = [slice(x[0], x[-1] + 1) if x[-1] - x[0] == len(x) - 1 else None for x in (batch, heads)]
+    return tuple(runs) if None not in runs else np.ix_(batch, heads)
 
 
 def _check(name: str, x: Data) -> None:

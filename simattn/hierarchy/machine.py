@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from .account import Account
-from .dtypes import BOOL, FLOAT32, Data, accumulation_type
+from .dtypes import FLOAT32, STORAGE, Data, accumulation_type
 from .errors import SramOverflow, unknown
+from .given import Each, Pool
 from .gpu import Gpu
 from .hbm import HbmArray
 from .lanes import Workload
@@ -23,6 +24,7 @@ KEYWORD_ONLY, VAR_POSITIONAL, VAR_KEYWORD = (
 KiB = 1 << 10
 BLOCK_OPTIONS = ("Br", "Bc")
 BLOCK_SIZES = (128, 64, 32, 16)
+GIVEN = (np.ndarray, Each, Pool)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +32,8 @@ class Machine:
     """A GPU as the simulator needs it. Immutable; bytes, hertz, FLOP/s.
 
     sram: what one thread block may have live: its shared memory and the registers, which hold accumulators. hbm: device memory, None
-    for no limit. sms: streaming multiprocessors, for launch heuristics. flops: dense peak by type. sources: where each figure is from.
+    for no limit. sms: streaming multiprocessors, for launch heuristics. flops: dense peak by type. sources: where each figure is from. rounds_every_operation: sums and products, too,
+    have the storage type, as in emulations that round after each operation (Golden et al. 2024, arXiv 2405.02803).
     """
 
     name: str
@@ -45,6 +48,7 @@ class Machine:
     clock: float | None = None
     flops: dict[str, float] = field(default_factory=dict, hash=False)
     sources: dict[str, str] = field(default_factory=dict, hash=False, repr=False)
+    rounds_every_operation: bool = False
 
     def __post_init__(self) -> None:
         for name in ("sram", "hbm", "sms"):
@@ -83,23 +87,23 @@ class Machine:
     ) -> Run:
         pack = getattr(_plain(algorithm), "packs_groups", False)
         names = _bind(_name(algorithm), signature, args, options, pack)
-        positional = {name: x for name, x in zip(names, args, strict=True) if isinstance(x, np.ndarray)}
-        keywords = {name: x for name, x in options.items() if isinstance(x, np.ndarray)}
+        positional = {name: x for name, x in zip(names, args, strict=True) if isinstance(x, GIVEN)}
+        keywords = {name: x for name, x in options.items() if isinstance(x, GIVEN)}
         workload = Workload.of(positional, keywords, pack)
         if pack:
             options = options | {"group": workload.group}
         account, outputs = Account(), dict[str, Data]()
         for lanes in workload.groups(self.sram):
-            arrays = {name: workload.take(name, lanes) for name in workload.arrays}
             gpu = self._gpu(workload, lanes, account)
-            hbm = {name: HbmArray(name, x, gpu) for name, x in arrays.items()}
-            gpu._taken |= hbm.keys()
+            seen: dict[str, Any] = {name: workload.take(name, lanes) for name in workload.arrays}
+            seen |= {name: workload.value(name, lanes) for name in workload.each}
+            seen = {name: HbmArray(name, x, gpu) if isinstance(x, np.ndarray) else x for name, x in seen.items()}
+            gpu._taken |= seen.keys()
             with np.errstate(all="ignore"):
                 result = algorithm(
-                    gpu,
-                    *(hbm.get(name, x) if isinstance(x, np.ndarray) else x for name, x in zip(names, args, strict=True)),
-                    **(options | {name: hbm[name] for name in keywords}),
-                )
+                    gpu, *(seen.get(name, x) for name, x in zip(names, args, strict=True)),
+                    **(options | {name: seen[name] for name in keywords}),
+                )  # fmt: skip
             for made in gpu._finish(result):
                 if made._lanes == math.prod(workload.lanes):
                     outputs[made.name] = made._data
@@ -116,13 +120,20 @@ class Machine:
             peeked=account.peeked,
         )
 
-    def _gpu(self, workload: Workload, lanes: tuple[slice, slice], account: Account) -> Gpu:
+    def _gpu(self, workload: Workload, lanes: Any, account: Account) -> Gpu:
         arrays = list(workload.arrays.values())
-        shape = (*(s.stop - s.start for s in lanes), workload.lanes[2])
-        storage = next((x.dtype for x in arrays if x.dtype != BOOL), FLOAT32)
-        acc = accumulation_type(x.dtype for x in arrays)
-        total, inputs = math.prod(workload.lanes), sum(x.nbytes for x in arrays)
-        return Gpu(self, acc=acc, storage=storage, shape=shape, lanes=total, inputs=inputs, account=account)
+        stored = [x.dtype for x in arrays if x.dtype in STORAGE.values()]
+        storage = next(iter(stored), FLOAT32)
+        return Gpu(
+            self,
+            acc=storage if self.rounds_every_operation else accumulation_type(stored),
+            storage=storage,
+            numbers=workload.numbers[lanes],
+            packs=workload.packed and workload.group > 1,
+            lanes=math.prod(workload.lanes),
+            inputs=sum(x.nbytes for x in arrays),
+            account=account,
+        )
 
 
 def _plain(algorithm: Any) -> Any:

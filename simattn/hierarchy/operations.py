@@ -12,6 +12,7 @@ import numpy as np
 
 from .counts import COUNTS, Counts
 from .dtypes import BOOL, FLOAT64, Data, DType, join, round_to, wide
+from .given import INTEGER
 
 Scalar = float | int | bool
 
@@ -97,7 +98,7 @@ class Operation:
         object.__setattr__(self, "needs", operands + (self.result.held if self.result and not self.takes else 0))
 
     def __str__(self) -> str:
-        return " ".join(filter(None, (self.name, self.tensor, str(self.result or self.operands[0]))))
+        return " ".join(filter(None, (self.name, self.tensor, str(self.result or "".join(map(str, self.operands))))))
 
 
 @cache
@@ -168,10 +169,14 @@ def reduction(function: Any, tile: Spec, axis: int | tuple[int, int], acc: DType
     axes = axis if isinstance(axis, tuple) else (axis,)
     result = spec((1 if -2 in axes else rows, 1 if -1 in axes else columns), acc, tile.index)
 
-    compute = partial(function.reduce, axis=axis, keepdims=True)
+    reduce = partial(function.reduce, axis=axis, keepdims=True)
+    number = wide(acc)
+
+    def compute(x: Data) -> Data:
+        return round_to(reduce(x.astype(number, copy=False)), acc)
+
     counts = _vector((tile,), result, tile.elements)
-    plain = compute if tile.dtype == acc else lambda x: compute(x.astype(acc))
-    return Operation(REDUCTIONS[function], result, counts, plain, (tile,))
+    return Operation(REDUCTIONS[function], result, counts, reduce if tile.dtype == acc == number else compute, (tile,))
 
 
 @cache
@@ -186,11 +191,13 @@ def matmul(a: Spec, b: Spec, acc: DType) -> Operation:
     (m, k), n = a.shape, b.shape[1]
     result = spec((m, n), acc)
 
+    number = wide(acc)
+
     def compute(x: Data, y: Data) -> Data:
-        return np.asarray(np.matmul(x.astype(acc, copy=False), y.astype(acc, copy=False)))
+        return round_to(np.asarray(np.matmul(x.astype(number, copy=False), y.astype(number, copy=False))), acc)
 
     counts = Counts(sram_read=a.nbytes + b.nbytes, sram_write=result.nbytes, matmul_flops=2 * m * n * k)
-    return Operation("matmul", result, counts, np.matmul if a.dtype == acc else compute, (a, b), is_matmul=True)
+    return Operation("matmul", result, counts, np.matmul if a.dtype == acc == number else compute, (a, b), is_matmul=True)
 
 
 @cache
@@ -214,6 +221,25 @@ def store(name: str, tile: Spec, dtype: DType) -> Operation:
     """A tile to HBM, rounded to the array's type on the way: an SRAM read and an HBM write."""
     counts = Counts(sram_read=tile.nbytes, hbm_write=tile.elements * dtype.itemsize)
     return Operation("store", None, counts, lambda x: round_to(x, dtype), (tile,), tensor=name)
+
+
+@cache
+def atomic_add(name: str, tile: Spec, dtype: DType) -> Operation:
+    """A tile added to what lies in HBM: an SRAM read, and an HBM read and write of the array's bytes."""
+    nbytes = tile.elements * dtype.itemsize
+    return Operation("atomic_add", None, Counts(nbytes, nbytes, tile.nbytes), lambda x: x, (tile,), tensor=name)
+
+
+@cache
+def load_int(name: str) -> Operation:
+    """An integer from HBM to a register."""
+    return Operation("load_int", None, Counts(hbm_read=INTEGER.itemsize), np.empty, tensor=name)
+
+
+@cache
+def random(tile: Spec) -> Operation:
+    """Random numbers computed from where they are: one vector operation an element."""
+    return Operation("random", tile, Counts(vector_flops=tile.elements), lambda x: x)
 
 
 @cache

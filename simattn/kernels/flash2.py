@@ -29,7 +29,7 @@ def flash2(gpu: Gpu, Q: HbmArray, K: HbmArray, V: HbmArray, *, Br: int, Bc: int,
             P = np.exp(S - m)
             a = np.exp(m_old - m)
             l = a * l + rowsum(P)
-            Oi = a * Oi + P.astype(V.dtype) @ Vj
+            Oi = a * Oi + scores.drop(sram, P, i, j).astype(V.dtype) @ Vj
         sram.store(O[i], Oi / np.maximum(l, 1))  # l >= 1, but 0 where every key is masked
         sram.store(L[i], m + np.log(l))
     return O, L

@@ -11,11 +11,13 @@ from .scores import Scores, scores_type
 from .softmax import lowest, rowmax, rowsum
 
 
-def naive(gpu: Gpu, Q: HbmArray, K: HbmArray, V: HbmArray, *, Br: int, Bc: int, **options: Any) -> tuple[HbmArray, HbmArray]:
+def naive(
+    gpu: Gpu, Q: HbmArray, K: HbmArray, V: HbmArray, *, Br: int, Bc: int, return_P: bool = False, **options: Any
+) -> tuple[HbmArray, ...]:
     """Standard attention, algorithm 0 of FlashAttention (Dao et al. 2022, arXiv 2205.14135): S = QKᵀ, P = softmax(S), O = PV.
 
     Q (N, d), K (n_k, d), V (n_k, d_v) -> O (N, d_v), lse (N, 1). N² elements cross HBM four times: S and P, each out and in; S
-    comes in twice where a row of it does not fit on chip.
+    comes in twice where a row of it does not fit on chip. return_P: P (N, n_k), before dropout, too; NaN in blocks that nothing visits.
     """
     scores = Scores(Q, K, V, **options)
     N, n_k, d_v = Q.shape[0], K.shape[0], V.shape[1]
@@ -32,15 +34,16 @@ def naive(gpu: Gpu, Q: HbmArray, K: HbmArray, V: HbmArray, *, Br: int, Bc: int, 
     for sram, i in gpu.launch("output", blocks(N, Br)):
         Oi = sram.zeros((size(i), d_v))
         for j in scores.visits(i, Bc):
-            Oi = Oi + sram.load(P[i, j]).astype(V.dtype) @ sram.load(V[j])
+            Pij = scores.drop(sram, sram.load(P[i, j]), i, j)
+            Oi = Oi + Pij.astype(V.dtype) @ sram.load(V[j])
         sram.store(O[i], Oi)
-    return O, L
+    return (O, L, P) if return_P else (O, L)
 
 
 def softmax_of_rows(gpu: Gpu, scores: Scores, S: HbmArray, P: HbmArray, L: HbmArray, Br: int, Bc: int, rows: int) -> None:
     """P = softmax(S) by strips of as many whole rows as fit: S is read once."""
     strips = [
-        (slice(i.start + r.start, i.start + r.stop), [slice(0, j.stop) for j in scores.visits(i, Bc)[-1:]])
+        (slice(i.start + r.start, i.start + r.stop), [slice(v[0].start, v[-1].stop) for v in [scores.visits(i, Bc)] if v])
         for i in blocks(S.shape[0], Br)
         for r in blocks(size(i), rows)
     ]

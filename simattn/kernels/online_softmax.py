@@ -40,6 +40,6 @@ def online_softmax(
         m, l, Oi = sram.load(M[i]), sram.load(D[i]), sram.zeros((size(i), d_v))
         for j in scores.visits(i, Bc):
             P = np.exp(sram.load(S[i, j]) - m) / l
-            Oi = Oi + P.astype(V.dtype) @ sram.load(V[j])
+            Oi = Oi + scores.drop(sram, P, i, j).astype(V.dtype) @ sram.load(V[j])
         sram.store(O[i], Oi)
     return O, L

@@ -6,71 +6,170 @@ from typing import Any
 
 import numpy as np
 
-from ..hierarchy.dtypes import DType
+from ..hierarchy.dtypes import BOOL, DType
 from ..hierarchy.errors import unknown
 from ..hierarchy.grid import blocks
 from ..hierarchy.hbm import HbmArray
 from ..hierarchy.sram import Sram
 from ..hierarchy.tile import Tile
 
+OPTIONS = ("scale", "softcap", "bias", "alibi", "mask", "causal", "window", "offset", "kv_lens", "dropout", "seed")
+
 
 class Scores:
-    """The options that algorithms share: a scale and a causal mask, in that order.
+    """The options that algorithms share, applied in this order (which is ONNX's, too).
 
-    scale: 1/√d unless given. causal: query i sees keys up to i + offset, where offset is n_k − n_q unless given (the last query sees
-    the last key); 0 is PyTorch's and ONNX's upper left. Blocks of which nothing is seen are neither loaded nor computed.
-    group: of queries packed as rows, row r is query r mod n_q.
+    scale: 1/√d unless given. softcap: c·tanh(S/c). bias: (N | 1, n_k), added. alibi: (1, 1), a head's slope; −slope·distance is
+    added. mask: (N | 1, n_k), boolean; where it is False, a key is not seen. causal, window=(left, right): query i, which stands at
+    position i + offset, sees the keys from left before it to right after it; None is unbounded, and causal is right = 0.
+    offset: n_k − n_q unless given (the last query sees the last key); 0 is PyTorch's and ONNX's upper left. kv_lens: how many keys
+    there are, if fewer than K has rows. Blocks of which causal, window and kv_lens leave nothing are neither loaded nor computed.
+    dropout: the probability with which a weight becomes 0, by random numbers of that seed.
+    group: of queries packed as rows, row r is query r mod n_q. n_k: where K is a page of a longer cache.
     """
 
     def __init__(
-        self, Q: HbmArray, K: HbmArray, V: HbmArray, group: int = 1, /, *, scale: float | None = None, causal: bool = False,
-        offset: int | None = None, **others: Any,
+        self, Q: HbmArray, K: HbmArray, V: HbmArray, group: int = 1, n_k: int | None = None, /, *, scale: float | None = None,
+        softcap: float | None = None, bias: HbmArray | None = None, alibi: HbmArray | None = None, mask: HbmArray | None = None,
+        causal: bool = False, window: tuple[int | None, int | None] | None = None, offset: int | None = None,
+        kv_lens: int | None = None, dropout: float = 0.0, seed: int = 0, **others: Any,
     ) -> None:  # fmt: skip
         if others:
-            raise TypeError(unknown("option", next(iter(others)), ["scale", "causal", "offset"]))
+            raise TypeError(unknown("option", next(iter(others)), OPTIONS))
         shapes = f"Q {Q.shape}, K {K.shape}, V {V.shape}"
         if Q.shape[1] != K.shape[1]:
             raise ValueError(f"{shapes}: Q and K must have the same width d")
         if K.shape[0] != V.shape[0]:
             raise ValueError(f"{shapes}: K and V must have the same number of keys")
-        self.n_q, self.n_k, self.packed = Q.shape[0] // group, K.shape[0], group > 1
-        self.rows = Q.shape[0]
-        self.scale = Q.shape[1] ** -0.5 if scale is None else float(scale)
-        if not math.isfinite(self.scale):
-            raise ValueError(f"scale={scale}: it must be finite")
-        self.causal = bool(causal)
+        self.rows, self.n_q, self.packed = Q.shape[0], Q.shape[0] // group, group > 1
+        keys = K.shape[0] if n_k is None else n_k
+        self.n_k = keys if kv_lens is None else _within("kv_lens", kv_lens, keys)
+        self.scale = _finite("scale", Q.shape[1] ** -0.5 if scale is None else scale)
+        self.softcap = softcap
+        if softcap is not None and _finite("softcap", softcap) <= 0:
+            raise ValueError(f"softcap={softcap}: it is above 0; None for none")
+        self.bias, self.alibi, self.mask = bias, alibi, mask
+        for name, x, columns in (("bias", bias, keys), ("mask", mask, keys), ("alibi", alibi, 1)):
+            if x is not None:
+                _check(name, x, self.rows, columns)
+        self.left, self.right = _window(window)
+        if causal:
+            self.right = 0 if self.right is None else min(self.right, 0)
         self.offset = self.n_k - self.n_q if offset is None else operator.index(offset)
+        if not 0 <= dropout < 1:
+            raise ValueError(f"dropout={dropout}: a probability from 0 to below 1")
+        self.dropout, self.seed = float(dropout), seed
 
     def visits(self, i: slice, Bc: int, within: slice | None = None) -> list[slice]:
         """The blocks of keys of which rows i see any; of a range that begins at a multiple of Bc, if one is given."""
-        seen = self._seen_by(self._queries(i)[1])
-        start, stop = (0, seen) if within is None else (within.start, min(within.stop, seen))
+        first, last = self._queries(i)
+        start, stop = self._seen_by(first)[0] // Bc * Bc, self._seen_by(last)[1]
+        if within is not None:
+            start, stop = max(start, within.start), min(stop, within.stop)
         return [slice(j.start + start, min(j.stop + start, self.n_k)) for j in blocks(_up(stop - start, Bc), Bc)]
+
+    def visitors(self, j: slice, Br: int) -> list[slice]:
+        """The blocks of rows that see any of keys j."""
+        ranges = ((i, *self._queries(i)) for i in blocks(self.rows, Br))
+        return [i for i, first, last in ranges if self._seen_by(first)[0] < j.stop and self._seen_by(last)[1] > j.start]
 
     def pairs(self, Br: int, Bc: int) -> list[tuple[slice, slice]]:
         """Every block of queries with every block of keys that it visits."""
         return [(i, j) for i in blocks(self.rows, Br) for j in self.visits(i, Bc)]
 
-    def __call__(self, sram: Sram, S: Tile, i: slice, j: slice) -> Any:
-        """The products of rows i and keys j, scaled, and −∞ where a row does not see the key."""
-        S = S * self.scale
-        if self.causal and self._seen_by(self._queries(i)[0]) < j.stop:
-            query = sram.arange(i).T % self.n_q if self.packed else sram.arange(i).T
-            return np.where(sram.arange(j) <= query + self.offset, S, -np.inf)
-        return S
+    def __call__(self, sram: Sram, S: Any, i: slice, j: slice, *, masked: bool = True) -> Any:
+        """The products of rows i and keys j, scaled, capped and biased, and −∞ where a row does not see the key.
+
+        masked: False leaves the boolean mask out, where a block is known to be whole.
+        """
+        S = S * self.scale if self.softcap is None else self.softcap * np.tanh(S * (self.scale / self.softcap))
+        if self.bias is not None:
+            S = S + sram.load(_part(self.bias, i, j))
+        if self.alibi is not None:
+            S = S - sram.load(_part(self.alibi, i, slice(0, 1))) * abs(self._query(sram, i) + self.offset - sram.arange(j))
+        if self.mask is not None and masked:
+            S = np.where(sram.load(_part(self.mask, i, j)), S, -np.inf)
+        return self.cut(sram, S, i, j)
+
+    def cut(self, sram: Sram, S: Tile, i: slice, j: slice) -> Any:
+        """−∞ where causal and window hide keys j from rows i, if they hide any."""
+        first, last = self._queries(i)
+        if self._seen_by(last)[0] <= j.start and j.stop <= self._seen_by(first)[1]:
+            return S
+        query = self._query(sram, i)
+        if self.left is None:
+            seen = sram.arange(j) <= query + (self.offset + (self.right or 0))
+        elif self.right is None:
+            seen = sram.arange(j) >= query + (self.offset - self.left)
+        else:
+            seen = (sram.arange(j) >= query + (self.offset - self.left)) & (sram.arange(j) <= query + (self.offset + self.right))
+        return np.where(seen, S, -np.inf)
+
+    def drop(self, sram: Sram, P: Tile, i: slice, j: slice) -> Any:
+        """P with weights dropped and the others scaled up by 1/(1 − dropout); the same weights whenever it is asked."""
+        if not self.dropout:
+            return P
+        return np.where(sram.random(i, j, self.seed) >= self.dropout, P * (1 / (1 - self.dropout)), 0.0)
+
+    def gradient(self, dS: Tile, X: Tile) -> Any:
+        """The gradient of the products X = QKᵀ, from that of the scores."""
+        if self.softcap is None:
+            return dS * self.scale
+        t = np.tanh(X * (self.scale / self.softcap))
+        return dS * (1 - t * t) * self.scale
+
+    def _query(self, sram: Sram, i: slice) -> Tile:
+        return sram.arange(i).T % self.n_q if self.packed else sram.arange(i).T
 
     def _queries(self, i: slice) -> tuple[int, int]:
-        """The first and the last query among rows i."""
-        first, last = i.start % self.n_q, (i.stop - 1) % self.n_q
-        return (first, last) if i.start // self.n_q == (i.stop - 1) // self.n_q else (0, self.n_q - 1)
+        """The first and the last query among rows i. Rows n_q apart are one query, of several heads."""
+        last = i.start if i.step == self.n_q else i.stop - 1
+        return (i.start % self.n_q, last % self.n_q) if i.start // self.n_q == last // self.n_q else (0, self.n_q - 1)
 
-    def _seen_by(self, query: int) -> int:
-        return min(max(query + self.offset + 1, 0), self.n_k) if self.causal else self.n_k
+    def _seen_by(self, query: int) -> tuple[int, int]:
+        """The range of keys that a query sees."""
+        position = query + self.offset
+        start = 0 if self.left is None else min(max(position - self.left, 0), self.n_k)
+        return start, self.n_k if self.right is None else min(max(position + self.right + 1, 0), self.n_k)
 
 
 def _up(n: int, size: int) -> int:
     """n, up to the next multiple of size; 0 if negative."""
     return max(0, -(-n // size) * size)
+
+
+def _part(x: HbmArray, i: slice, j: slice) -> HbmArray:
+    """Rows i and columns j of a bias or mask, which may have one row for all."""
+    return x[slice(0, 1) if x.shape[0] == 1 else i, j]
+
+
+def _within(name: str, n: int, most: int) -> int:
+    if not 0 <= operator.index(n) <= most:
+        raise ValueError(f"{name}={n}: K has {most} rows, so a length is from 0 to {most}")
+    return operator.index(n)
+
+
+def _finite(name: str, x: float) -> float:
+    if not math.isfinite(x):
+        raise ValueError(f"{name}={x}: it must be finite")
+    return float(x)
+
+
+def _check(name: str, x: Any, rows: int, columns: int) -> None:
+    if not isinstance(x, HbmArray):
+        raise TypeError(f"{name} is a {type(x).__name__}: give a NumPy array")
+    if (x.dtype == BOOL) != (name == "mask"):
+        raise TypeError(f"{name} has type {x.dtype.name}: a mask is boolean, and added scores are a bias")
+    if x.shape[0] not in (1, rows) or x.shape[1] != columns:
+        raise ValueError(f"{name} has shape {x.shape}: give {(rows, columns)}, or {(1, columns)} for all rows alike")
+
+
+def _window(window: Any) -> tuple[int | None, int | None]:
+    if window is None:
+        return None, None
+    if not isinstance(window, tuple | list) or len(window) != 2 or any(w is not None and operator.index(w) < 0 for w in window):
+        raise ValueError(f"window={window!r}: give (left, right), each a number of keys from 0 on, or None for no bound")
+    return window[0], window[1]
 
 
 def scores_type(storage: DType) -> DType:

@@ -45,7 +45,7 @@ def split_kv(
             P = np.exp(S - m)
             a = np.exp(m_old - m)
             l = a * l + rowsum(P)
-            Oi = a * Oi + P.astype(V.dtype) @ Vj
+            Oi = a * Oi + scores.drop(sram, P, i, j).astype(V.dtype) @ Vj
         sram.store(partial[s][0][i], Oi / np.maximum(l, 1))
         sram.store(partial[s][1][i], m + np.log(l))  # −∞ for an empty split, which then weighs nothing
 

@@ -1,0 +1,63 @@
+"""What `gpu.run` is given beside plain arrays: values that differ from lane to lane, and pools of pages."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .dtypes import Data
+from .errors import unknown
+
+AXES = ("batch", "head")
+INTEGER = np.dtype(np.int32)  # in which HBM stores page tables and block masks
+
+
+@dataclass(frozen=True, eq=False)
+class Each:
+    """A value for each batch element or head. The algorithm runs once for each distinct value, and sees that value."""
+
+    values: tuple[Any, ...]
+    axis: str
+
+    def key(self, k: int) -> Any:
+        """Equal for equal values."""
+        x = self.values[k]
+        return (x.shape, x.tobytes()) if isinstance(x, np.ndarray) else x
+
+
+def each(values: Sequence[Any] | Data, axis: str = "batch") -> Each:
+    """A value for each batch element, or each head: lengths, page tables, block masks. `sa.each([100, 80], axis="batch")`.
+
+    Numbers reach the algorithm as they are; arrays of integers lie in HBM, for `sram.load_int`. ValueError for an unknown axis.
+    """
+    if axis not in AXES:
+        raise ValueError(unknown("axis", axis, AXES))
+    taken = tuple(table("each", np.asarray(x)) if np.ndim(x) else x.item() if isinstance(x, np.generic) else x for x in values)
+    if not taken:
+        raise ValueError("each of no values: give one for each batch element or head")
+    return Each(taken, axis)
+
+
+@dataclass(frozen=True, eq=False)
+class Pool:
+    """Pages of keys or values, shared by the whole batch: (pages, page, kv_heads, d)."""
+
+    values: Data
+
+
+def pool(x: Any) -> Pool:
+    """A pool of pages (pages, page, kv_heads, d), as vLLM lays them out; the algorithm sees (pages, page, d) of its KV head."""
+    if not isinstance(x, np.ndarray) or x.ndim != 4:
+        raise ValueError(f"a pool of shape {np.shape(x)}: give an array (pages, page, kv_heads, d)")
+    return Pool(x)
+
+
+def table(name: str, x: Data) -> Data:
+    """Integers as HBM stores them; TypeError or ValueError if they are none."""
+    if x.dtype.kind not in "iub" or not x.size:
+        raise TypeError(f"{name}: {x.dtype} of shape {x.shape}; a table in HBM holds integers, at least one")
+    limit = np.iinfo(INTEGER)
+    if int(x.min()) < limit.min or int(x.max()) > limit.max:
+        raise ValueError(f"{name}: {int(x.min())} to {int(x.max())}; a table in HBM holds 32-bit integers")
+    return np.ascontiguousarray(x, INTEGER)
