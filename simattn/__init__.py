@@ -7,7 +7,7 @@
 (327680, 197632)
 """
 
-from .analysis.attention import attention
+from .analysis.attention import attention, attention_backward
 from .analysis.compare import Comparison, compare
 from .analysis.forms import closed_form
 from .analysis.symbols import Problem
@@ -24,7 +24,7 @@ from .kernels import algorithms, flash2, naive, online_softmax, split_kv
 __version__ = "0.1.0"
 
 __all__ = [
-    "Comparison", "HbmOverflow", "KiB", "Machine", "Problem", "Run", "SramOverflow", "algorithms", "attention", "attention_truth",
+    "Comparison", "HbmOverflow", "KiB", "Machine", "Problem", "Run", "SramOverflow", "algorithms", "attention", "attention_backward", "attention_truth",
     "blocks", "closed_form", "compare", "each", "flash2", "machine", "machines", "naive", "online_softmax", "packs_groups", "pool",
     "size", "split_kv",
 ]  # fmt: skip

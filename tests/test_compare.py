@@ -7,7 +7,7 @@ import pytest
 from safetensors.numpy import save_file
 
 import simattn as sa
-from simattn.analysis import compare as module
+from simattn.analysis import cases
 from simattn.analysis.tensors import TensorFileError, read_qkv, shipped_qkv
 from simattn.analysis.truth import error
 
@@ -49,7 +49,7 @@ def test_an_inexact_algorithm_is_called_not_exact(monkeypatch):
 def test_the_reference_needs_no_naive_in_the_list(monkeypatch):
     """Without naive among the algorithms, its error is computed by strips of queries, and is the same to the bit."""
     Q, K, V = qkv(dtype=np.float16)
-    monkeypatch.setattr(module, "REFERENCE_ROWS", 7 * 40 * 2)
+    monkeypatch.setattr(cases, "REFERENCE", 7 * 40 * 2)
     for causal in (False, True):
         alone, both = (
             sa.compare(GPU, names, Q, K, V, causal=causal, Br=128, Bc=128) for names in (["flash2"], ["naive", "flash2"])

@@ -5,19 +5,18 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
-
 from ..hierarchy.catalogue import machine as catalogue_machine
 from ..hierarchy.counts import KernelCounts
 from ..hierarchy.errors import unknown
 from ..hierarchy.machine import Machine
 from ..hierarchy.run import Run
 from ..kernels import algorithms
-from .inputs import Array, Workload, checked_qkv
-from .truth import Error, Truth, attention_truth, error, tolerance
+from .cases import Backward, Forward
+from .inputs import SCORES, Array, Workload, checked_qkv, parameters
+from .options import Options
+from .truth import Error, largest_of, tolerance
 
 Progress = Callable[[str], None]
-REFERENCE_ROWS = 1 << 26  # elements of S that the naive reference may hold at a time
 
 
 @dataclass(frozen=True)
@@ -111,78 +110,65 @@ def compare(
     K: Array,
     V: Array,
     *,
-    causal: bool = False,
-    scale: float | None = None,
-    offset: int | None = None,
+    backward: bool = False,
+    dO: Array | None = None,
     title: str = "",
     progress: Progress = lambda _: None,
-    **blocks: Any,
+    **options: Any,
 ) -> Comparison:
     """Run algorithms by name on the same inputs, and hold each against float64 attention of the stored inputs.
 
-    machine: a Machine or a catalogue name. Q, K, V: (N, d) or (batch, heads, N, d). blocks: Br, Bc, and splits for the algorithms that take it. An algorithm that does not
-    fit keeps a row that says so. Exact means an error of at most twice the naive algorithm's in the same type, plus 4·eps·max|O|.
+    machine: a Machine or a catalogue name. Q, K, V: (N, d) or (batch, heads, N, d). options: those of `sa.attention`; Br and Bc; and
+    what only some algorithms take (splits, steps), which the others are not given. backward: run `<name>_backward` instead, on dO,
+    drawn from N(0, 1) unless given. An algorithm that does not fit keeps a row that says so. Exact means an error of at most twice
+    the naive algorithm's in the same type, plus 4·eps times the largest magnitude of the truth.
     """
     machine = catalogue_machine(machine) if isinstance(machine, str) else machine
     names = list(names)
+    known = {name.removesuffix("_backward"): f for name, f in algorithms.items() if name.endswith("_backward") == backward}
     for name in names:
-        if name not in algorithms:
-            raise ValueError(unknown("algorithm", name, algorithms))
+        if name not in known:
+            raise ValueError(unknown("algorithm" + " with a backward pass" * backward, name, known))
     if not names:
-        raise ValueError(f"no algorithm to compare; known: {', '.join(algorithms)}")
+        raise ValueError(f"no algorithm to compare; known: {', '.join(known)}")
     Q, K, V = checked_qkv(Q, K, V)
-    shared = {"causal": causal, "scale": scale, "offset": offset}
+    own = {name: options.pop(name) for name in list(options) if name not in SCORES}
+    for name in own:
+        if not any(name in parameters(known[algorithm]) for algorithm in names):
+            raise TypeError(unknown("option", name, {*SCORES, *(p for f in known.values() for p in parameters(f))}))
+    asked = Options.of(Q, K, **options)
+    case: Any = (Backward if backward else Forward)(Q, K, V, asked, dO)
     progress("float64")
-    truth = attention_truth(Q, K, V, scale=scale, causal=causal, offset=offset)
+    truth = case.truth()
     runs: dict[str, Run | str] = {}
     for name in names:
         progress(name)
-        own = {key: value for key, value in blocks.items() if key != "splits" or name == "split_kv"}
+        taken = {option: value for option, value in own.items() if option in parameters(known[name])}
         try:
-            runs[name] = machine.run(algorithms[name], Q, K, V, **shared, **own)
+            runs[name] = case.run(machine, name, taken)
         except MemoryError as overflow:  # of SRAM, of HBM, or of this computer
             runs[name] = str(overflow)
     progress("reference")
     plain = runs.get("naive")
-    reference = _error(plain, truth) if isinstance(plain, Run) else naive_error(Q, K, V, truth, scale, causal, offset)
-    allowed = tolerance(reference, truth, Q.dtype)
-    return Comparison(
-        machine, Workload.of(Q, K, causal), tuple(_result(n, r, truth, reference, allowed) for n, r in runs.items()), title
-    )
+    reference = case.error(plain, truth) if isinstance(plain, Run) else case.naive_error(truth)
+    allowed = tolerance(reference, largest_of(*vars(truth).values()) if backward else largest_of(truth.O), Q.dtype)
+    results = tuple(_result(name, run, case.error, truth, reference, allowed) for name, run in runs.items())
+    return Comparison(machine, Workload.of(Q, K, asked.causal, backward), results, title)
 
 
-def naive_error(Q: Array, K: Array, V: Array, truth: Truth, scale: float | None, causal: bool, offset: int | None) -> Error:
-    """The error of the naive algorithm in the type of the inputs, by strips of queries, so that no S need fit in memory."""
-    n_q, n_k = Q.shape[2], K.shape[2]
-    unlimited = Machine(name="unlimited", sram=1 << 60)
-    offset = n_k - n_q if offset is None else offset
-    rows = max(1, REFERENCE_ROWS // (n_k * Q.shape[1]))
-    O, lse = np.empty_like(truth.O, Q.dtype), np.empty_like(truth.lse)
-    for b in range(Q.shape[0]):
-        for i in range(0, n_q, rows):
-            part = slice(i, i + rows)
-            run = unlimited.run(
-                algorithms["naive"], Q[b : b + 1, :, part], K[b : b + 1], V[b : b + 1], scale=scale, causal=causal, offset=offset + i, Br=128, Bc=128
-            )  # fmt: skip
-            O[b, :, part], lse[b, :, part] = run.output[0], run.lse[0]
-    return error(O, lse, truth)
-
-
-def _result(name: str, run: Run | str, truth: Truth, reference: Error, allowed: float) -> Result:
+def _result(
+    name: str, run: Run | str, error_of: Callable[[Run, Any], Error], truth: Any, reference: Error, allowed: float
+) -> Result:
     if isinstance(run, str):
         return Result(name, failure=run)
-    err = _error(run, truth)
+    err = error_of(run, truth)
     times = err.max_abs / reference.max_abs if reference.max_abs else math.nan if err.max_abs else 1.0
     return Result(name, run, err, bool(err.max_abs <= allowed), times)
-
-
-def _error(run: Run, truth: Truth) -> Error:
-    return error(run.output, run.lse, truth)
 
 
 def _kernel(k: KernelCounts) -> dict[str, int]:
     return asdict(k)
 
 
-def _number(x: float) -> float | None:
-    return x if math.isfinite(x) else None
+def _number(x: float | None) -> float | None:
+    return x if x is not None and math.isfinite(x) else None

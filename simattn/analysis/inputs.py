@@ -1,5 +1,7 @@
 """What goes into a comparison: a workload's shape, arrays that are checked, arrays that are drawn."""
 
+import inspect
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,14 +28,22 @@ class Workload:
     backward: bool = False
 
     @classmethod
-    def of(cls, Q: Array, K: Array, causal: bool) -> "Workload":
-        return cls(Q.shape[0], Q.shape[1], K.shape[1], Q.shape[2], K.shape[2], Q.shape[3], Q.dtype.name, causal)
+    def of(cls, Q: Array, K: Array, causal: bool, backward: bool = False) -> "Workload":
+        return cls(Q.shape[0], Q.shape[1], K.shape[1], Q.shape[2], K.shape[2], Q.shape[3], Q.dtype.name, causal, backward)
 
     def __str__(self) -> str:
         heads = _many(self.heads, "head") + (f" on {_many(self.kv_heads, 'KV head')}" if self.kv_heads != self.heads else "")
         tokens = f"N = {self.n_q:,}" if self.n_q == self.n_k else f"{_many(self.n_q, 'query')} on {_many(self.n_k, 'key')}"
-        mask = ", causal" if self.causal else ""
-        return f"batch {self.batch}, {heads}, {tokens}, d = {self.d}, {self.dtype}{mask}"
+        more = ", causal" * self.causal + ", backward" * self.backward
+        return f"batch {self.batch}, {heads}, {tokens}, d = {self.d}, {self.dtype}{more}"
+
+
+SCORES = ("scale", "softcap", "bias", "alibi", "mask", "causal", "window", "offset", "kv_lens", "dropout", "rng")
+
+
+def parameters(algorithm: Callable[..., Any]) -> set[str]:
+    """The keywords that an algorithm names."""
+    return {p.name for p in inspect.signature(algorithm).parameters.values() if p.kind is p.KEYWORD_ONLY} - {"group"}
 
 
 def _many(n: int, noun: str) -> str:

@@ -1,0 +1,79 @@
+"""What is compared: attention, or its gradients. Each knows its truth, how to run it, and the error of a run."""
+
+from typing import Any
+
+import numpy as np
+
+from ..hierarchy.machine import Machine
+from ..hierarchy.run import Run
+from ..kernels import algorithms
+from .inputs import Array
+from .options import Options
+from .truth import Error, Gradients, Truth, attention_truth, error, gradient_error, gradients_truth
+
+REFERENCE = 1 << 26  # elements of S that the naive reference may hold at a time
+UNLIMITED = Machine(name="unlimited", sram=1 << 60)
+
+
+class Forward:
+    """O = softmax(QKᵀ)V."""
+
+    def __init__(self, Q: Array, K: Array, V: Array, options: Options, _: Array | None = None) -> None:
+        self.qkv, self.options = (Q, K, V), options
+
+    def truth(self) -> Truth:
+        return attention_truth(*self.qkv, **self.options.given())
+
+    def run(self, machine: Machine, name: str, own: dict[str, Any]) -> Run:
+        return machine.run(algorithms[name], *self.qkv, **self.options.for_run(), **own)
+
+    def error(self, run: Run, truth: Truth) -> Error:
+        return error(run.output, run.lse if "lse" in run.outputs else None, truth)
+
+    def naive_error(self, truth: Truth) -> Error:
+        """The error of the naive algorithm in the type of the inputs, by strips of queries, so that no S need fit in memory."""
+        Q, K, V = self.qkv
+        n_q, n_k = Q.shape[2], K.shape[2]
+        rows = n_q if self.options.dropout else max(1, REFERENCE // (n_k * Q.shape[1]))  # dropout goes by row
+        O, lse = np.empty_like(truth.O, Q.dtype), np.empty_like(truth.lse)
+        if self.options.dropout:
+            return self.error(self.run(UNLIMITED, "naive", {"Br": 128, "Bc": 128}), truth)
+        for b in range(Q.shape[0]):
+            for i in range(0, n_q, rows):
+                part = slice(i, i + rows)
+                strip = Forward(
+                    Q[b : b + 1, :, part], K[b : b + 1], V[b : b + 1], self.options.strip(b, i, i + rows, n_q, n_k)
+                )  # fmt: skip
+                run = strip.run(UNLIMITED, "naive", {"Br": 128, "Bc": 128})
+                O[b, :, part], lse[b, :, part] = run.output[0], run.lse[0]
+        return error(O, lse, truth)
+
+
+class Backward:
+    """dQ, dK and dV, given dO. The forward pass is the same for all: flash2's O and lse; P, where an algorithm takes it, naive's."""
+
+    def __init__(self, Q: Array, K: Array, V: Array, options: Options, dO: Array | None) -> None:
+        self.qkv, self.options = (Q, K, V), options
+        shape = (*Q.shape[:3], V.shape[3])
+        drawn = np.random.default_rng(0).standard_normal(shape, np.float32).astype(Q.dtype) if dO is None else dO
+        self.dO = drawn if drawn.ndim == 4 else drawn[None, None]
+        if self.dO.shape != shape or self.dO.dtype != Q.dtype:
+            raise ValueError(f"dO has shape {self.dO.shape} and type {self.dO.dtype}: it has those of O, {shape} {Q.dtype}")
+        self.forward = UNLIMITED.run(algorithms["flash2"], *self.qkv, **options.for_run(), Br=128, Bc=128)
+
+    def truth(self) -> Gradients:
+        return gradients_truth(*self.qkv, self.dO, **self.options.given())
+
+    def run(self, machine: Machine, name: str, own: dict[str, Any]) -> Run:
+        lse = self.forward.outputs["lse"]
+        options = self.options.for_run() | own
+        if name == "naive":
+            stored = UNLIMITED.run(algorithms["naive"], *self.qkv, **self.options.for_run(), Br=128, Bc=128, return_P=True)
+            options |= {"P": stored.outputs["P"]}
+        return machine.run(algorithms[f"{name}_backward"], *self.qkv, self.forward.output, lse, self.dO, **options)
+
+    def error(self, run: Run, truth: Gradients) -> Error:
+        return gradient_error(run.outputs, truth)
+
+    def naive_error(self, truth: Gradients) -> Error:
+        return self.error(self.run(UNLIMITED, "naive", {"Br": 128, "Bc": 128}), truth)

@@ -1,0 +1,106 @@
+"""The options of one attention, checked: for a run, for the truth, and for a strip of rows."""
+
+import operator
+from dataclasses import dataclass, fields, replace
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..hierarchy.errors import unknown
+from ..hierarchy.given import each
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What `sa.attention` may be asked for beside Q, K and V. Made by `Options.of`."""
+
+    scale: float | None = None
+    softcap: float | None = None
+    bias: Array | None = None
+    alibi: Array | None = None
+    mask: Array | None = None
+    causal: bool = False
+    window: tuple[int | None, int | None] | None = None
+    offset: int | None = None
+    kv_lens: tuple[int, ...] | None = None
+    dropout: float = 0.0
+    seed: int = 0
+
+    @classmethod
+    def of(cls, Q: Array, K: Array, *, kv_lens: Any = None, alibi: Any = None, rng: Any = None, **others: Any) -> Self:
+        """Check options for Q (batch, heads, n_q, d) and K; TypeError or ValueError names the one that does not fit.
+
+        kv_lens: a length for each batch element, or one for all. alibi: a slope for each head. rng: as NumPy's default_rng takes
+        it (SPEC 7); one seed is drawn from it, so the same whole number drops the same weights again, as a backward pass must.
+        """
+        known = [f.name for f in fields(cls)]
+        for name in others:
+            if name not in known or name == "seed":
+                raise TypeError(unknown("option", name, [*known, "rng"]))
+        (batch, heads, n_q, _), n_k = Q.shape, K.shape[2]
+        for name, x in (("bias", others.get("bias")), ("mask", others.get("mask"))):
+            if x is not None:
+                _check_scores(name, x, Q, (batch, heads, n_q, n_k))
+        if others.get("dropout"):
+            others["seed"] = int(np.random.default_rng(rng).integers(1 << 63))
+        return cls(
+            kv_lens=None if kv_lens is None else _lengths(kv_lens, batch, n_k),
+            alibi=None if alibi is None else _slopes(alibi, heads, Q),
+            **others,
+        )
+
+    def given(self) -> dict[str, Any]:
+        """The options that are not at their defaults, for the truth."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) is not f.default}
+
+    def for_run(self) -> dict[str, Any]:
+        """The options that are not at their defaults, for `gpu.run`."""
+        given = self.given()
+        return given if self.kv_lens is None else given | {"kv_lens": each(self.kv_lens, axis="batch")}
+
+    def strip(self, b: int, start: int, stop: int, n_q: int, n_k: int) -> Self:
+        """For the queries start to stop of batch element b, alone."""
+        length = n_k if self.kv_lens is None else self.kv_lens[b]
+        offset = length - n_q if self.offset is None else self.offset
+
+        def part(x: Array | None) -> Array | None:
+            if x is None:
+                return None
+            x = x if x.ndim == 4 else x[None, None]
+            x = x[b : b + 1] if x.shape[0] > 1 else x
+            return x[:, :, start:stop] if x.shape[2] > 1 else x
+
+        lengths = None if self.kv_lens is None else (length,)
+        return replace(self, bias=part(self.bias), mask=part(self.mask), offset=offset + start, kv_lens=lengths)
+
+
+def _check_scores(name: str, x: Any, Q: Array, shape: tuple[int, int, int, int]) -> None:
+    if not isinstance(x, np.ndarray):
+        raise TypeError(f"{name} is a {type(x).__name__}: give a NumPy array")
+    if name == "mask" and x.dtype != bool:
+        raise TypeError(f"mask has type {x.dtype}: it is boolean, True where a key is seen; added scores are a bias")
+    if name == "bias" and x.dtype not in (Q.dtype, np.float32) and x.dtype.itemsize > Q.dtype.itemsize:
+        raise TypeError(f"bias has type {x.dtype}, wider than that of Q, {Q.dtype}: convert it with .astype(...)")
+    wide = x.shape if x.ndim == 4 else (1, 1, *x.shape)
+    if len(wide) != 4 or wide[3] != shape[3] or any(n not in (1, m) for n, m in zip(wide, shape, strict=True)):
+        raise ValueError(f"{name} has shape {x.shape}: give {shape} or {shape[2:]}; all but the last length may be 1")
+    if name == "bias" and np.isnan(x).any():
+        raise ValueError("bias holds NaN: −∞ hides a key")
+
+
+def _lengths(kv_lens: Any, batch: int, n_k: int) -> tuple[int, ...]:
+    lengths = [operator.index(n) for n in np.broadcast_to(np.asarray(kv_lens, dtype=object), (batch,))]
+    wrong = [n for n in lengths if not 0 <= n <= n_k]
+    if wrong:
+        raise ValueError(f"kv_lens: {wrong[0]} is not from 0 to the {n_k} keys that K has room for")
+    return tuple(lengths)
+
+
+def _slopes(alibi: Any, heads: int, Q: Array) -> Array:
+    slopes = np.asarray(alibi, np.float64 if Q.dtype == np.float64 else np.float32)
+    if slopes.size not in (1, heads) or not np.isfinite(slopes).all():
+        raise ValueError(f"alibi has shape {slopes.shape}: give a finite slope for each of {heads} heads")
+    return slopes.reshape(1, -1, 1, 1)
