@@ -19,12 +19,30 @@ from .hierarchy.grid import blocks, size
 from .hierarchy.lanes import packs_groups
 from .hierarchy.machine import KiB, Machine
 from .hierarchy.run import Run
-from .kernels import algorithms, flash2, naive, online_softmax, split_kv
+from .kernels import (
+    algorithms,
+    block_sparse,
+    flash1,
+    flash1_backward,
+    flash2,
+    flash2_backward,
+    incremental,
+    mla,
+    naive,
+    naive_backward,
+    online_softmax,
+    paged,
+    recompute_decode,
+    split_kv,
+    unfused_chain,
+    unfused_chain_backward,
+)  # fmt: skip
 
 __version__ = "0.1.0"
 
 __all__ = [
-    "Comparison", "HbmOverflow", "KiB", "Machine", "Problem", "Run", "SramOverflow", "algorithms", "attention", "attention_backward", "attention_truth",
-    "blocks", "closed_form", "compare", "each", "flash2", "machine", "machines", "naive", "online_softmax", "packs_groups", "pool",
-    "size", "split_kv",
+    "Comparison", "HbmOverflow", "KiB", "Machine", "Problem", "Run", "SramOverflow", "algorithms", "attention", "attention_backward",
+    "attention_truth", "block_sparse", "blocks", "closed_form", "compare", "each", "flash1", "flash1_backward", "flash2",
+    "flash2_backward", "incremental", "machine", "machines", "mla", "naive", "naive_backward", "online_softmax", "packs_groups",
+    "paged", "pool", "recompute_decode", "size", "split_kv", "unfused_chain", "unfused_chain_backward",
 ]  # fmt: skip

@@ -17,12 +17,12 @@ from .analysis.tensors import TensorFileError, read_qkv, shipped_qkv
 from .hierarchy.catalogue import machine as catalogue_machine
 from .hierarchy.catalogue import machines as catalogue_machines
 from .hierarchy.dtypes import storage_type
-from .kernels import algorithms
 from .show.tables import WIDTH, machines_table
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="The memory hierarchy under attention, executed and counted.")
 
 DEFAULT_MACHINE = "a100-40gb"
+DEFAULT_ALGORITHMS = ("naive", "online_softmax", "flash1", "flash2", "split_kv")
 PATIENCE = 2.0  # seconds after which a run shows its progress
 GPT2_MEDIUM = Workload(1, 16, 16, 1024, 1024, 64, "float16", causal=False)
 DECODE_STEP = Workload(1, 16, 2, 1, 8192, 128, "float16", causal=False)
@@ -42,7 +42,7 @@ def root(version: Annotated[bool, typer.Option("--version", help="Print the vers
 @app.command("compare")
 def compare_command(
     machine: Annotated[str, typer.Option(help="A GPU of `simattn machines`.")] = DEFAULT_MACHINE,
-    algorithms_: Annotated[str, typer.Option("--algorithms", help="Names, separated by commas.")] = ",".join(algorithms),
+    algorithms_: Annotated[str, typer.Option("--algorithms", help="Names, separated by commas.")] = ",".join(DEFAULT_ALGORITHMS),
     batch: Annotated[int | None, typer.Option(min=1, help="[default: 1]")] = None,
     heads: Annotated[int | None, typer.Option(min=1, help="Heads of queries. [default: 1]")] = None,
     kv_heads: Annotated[int | None, typer.Option(min=1, help="Heads of keys and values. [default: as many]")] = None,

@@ -5,9 +5,12 @@ import pytest
 from hypothesis import settings
 
 import simattn as sa
+from simattn import kernels
 
 settings.register_profile("simattn", deadline=None, max_examples=60)
 settings.load_profile("simattn")
+
+FORWARD = {f.__name__: f for f in kernels.FORWARD}  # the exact algorithms of any Q, K, V
 
 ROOMY = sa.Machine(name="roomy", sram=1 << 30, sms=4)
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from conftest import ROOMY, plain_attention
+from conftest import FORWARD, ROOMY, plain_attention
 from hypothesis import given
 from hypothesis import strategies as st
 from test_counts import draw_qkv, problems
@@ -19,7 +19,7 @@ def run_all(p, Br, Bc, splits, seed):
         name: ROOMY.run(
             f, Q, K, V, causal=p.causal, offset=p.offset, Br=Br, Bc=Bc, **({"splits": splits} if name == "split_kv" else {})
         )
-        for name, f in sa.algorithms.items()
+        for name, f in FORWARD.items()
     }
     return runs, sa.attention_truth(Q, K, V, causal=p.causal, offset=p.offset)
 
@@ -73,14 +73,14 @@ def test_the_truth_is_that_of_onnx():
         )
         (Y,) = ReferenceEvaluator(model).run(None, {"Q": Q, "K": K, "V": V})
         assert np.allclose(sa.attention_truth(Q, K, V, causal=bool(causal), offset=0).O, Y, atol=1e-5)
-        for f in sa.algorithms.values():
+        for f in FORWARD.values():
             assert np.allclose(ROOMY.run(f, Q, K, V, causal=bool(causal), offset=0, Br=4, Bc=4).output, Y, atol=1e-5), f.__name__
 
 
 def test_a_row_that_sees_no_key_is_zero_without_a_warning():
     """With more queries than keys, causal, the first rows see nothing: O = 0, lse = −∞, in every algorithm; warnings are errors here."""
     Q, K = np.ones((6, 4), np.float32), np.ones((2, 4), np.float32)
-    for name, f in sa.algorithms.items():
+    for name, f in FORWARD.items():
         run = ROOMY.run(f, Q, K, K, causal=True, Br=4, Bc=2)
         assert not run.output[:4].any(), name
         assert np.isneginf(run.lse[:4]).all(), name
@@ -93,7 +93,7 @@ def test_large_scores_do_not_overflow():
     """Scores of ±10⁴ leave the softmax finite, as the running maximum is subtracted first."""
     rng = np.random.default_rng(0)
     Q, K, V = (rng.standard_normal((40, 16), np.float32) * scale for scale in (100, 100, 1))
-    for name, f in sa.algorithms.items():
+    for name, f in FORWARD.items():
         run = ROOMY.run(f, Q, K, V, Br=16, Bc=8)
         truth = sa.attention_truth(Q[None, None], K[None, None], V[None, None])
         assert np.isfinite(run.output).all()
@@ -106,10 +106,10 @@ def test_not_a_number_where_the_truth_is_not_a_number(bad, which):
     """A NaN or infinity in Q, K or V, dense, makes NaN or infinity exactly where it makes them in the truth, and no count wrong."""
     rng = np.random.default_rng(1)
     arrays = [rng.standard_normal((12, 4), np.float32) for _ in range(3)]
-    clean = {name: ROOMY.run(f, *arrays, Br=4, Bc=4) for name, f in sa.algorithms.items()}
+    clean = {name: ROOMY.run(f, *arrays, Br=4, Bc=4) for name, f in FORWARD.items()}
     arrays[which][5, 2] = bad
     truth = sa.attention_truth(*(x[None, None] for x in arrays))
-    for name, f in sa.algorithms.items():
+    for name, f in FORWARD.items():
         run = ROOMY.run(f, *arrays, Br=4, Bc=4)
         assert np.array_equal(np.isnan(run.output), np.isnan(truth.O[0, 0])), name
         assert run.total == clean[name].total
@@ -118,7 +118,7 @@ def test_not_a_number_where_the_truth_is_not_a_number(bad, which):
 def test_the_scale_is_an_option():
     """A given scale replaces 1/√d."""
     Q, K, V = (np.random.default_rng(i).standard_normal((10, 4), np.float32) for i in range(3))
-    for name, f in sa.algorithms.items():
+    for name, f in FORWARD.items():
         assert np.allclose(
             ROOMY.run(f, Q, K, V, scale=0.3, Br=4, Bc=4).output, plain_attention(Q, K, V, scale=0.3)[0], atol=1e-5
         ), name

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from conftest import FORWARD
 from safetensors.numpy import save_file
 
 import simattn as sa
@@ -79,13 +80,13 @@ def test_where_naive_overflows_it_excuses_nobody():
 
 def test_a_comparison_shows_itself_as_text_html_and_plain_data():
     """The terminal table, the notebook's HTML and the dictionaries name every algorithm; the data survive JSON."""
-    comparison = sa.compare(GPU, sa.algorithms, *qkv(), splits=2)
+    comparison = sa.compare(GPU, FORWARD, *qkv(), splits=2)
     for shown in (str(comparison), comparison._repr_html_()):
-        assert all(name in shown for name in sa.algorithms)
+        assert all(name in shown for name in FORWARD)
         assert "exact" in shown
-    assert comparison._repr_html_().count("<tr>") == 1 + len(sa.algorithms)
+    assert comparison._repr_html_().count("<tr>") == 1 + len(FORWARD)
     rows = json.loads(json.dumps(comparison.to_dicts(), allow_nan=False))
-    assert [row["algorithm"] for row in rows] == list(sa.algorithms)
+    assert [row["algorithm"] for row in rows] == list(FORWARD)
     assert all(row["l2_read_bytes"] is None and row["predicted_ms"] is None for row in rows)
     assert all(sum(k["hbm_read"] for k in row["kernels"]) == row["hbm_read_bytes"] for row in rows)
 
@@ -93,7 +94,7 @@ def test_a_comparison_shows_itself_as_text_html_and_plain_data():
 def test_a_comparison_refuses_what_is_not_attention():
     """Unknown algorithms come with the nearest; none at all, values that are not finite, and types that differ are errors."""
     Q, K, V = qkv()
-    with pytest.raises(ValueError, match="did you mean 'flash2'"):
+    with pytest.raises(ValueError, match="did you mean 'flash1'"):
         sa.compare(GPU, ["flash"], Q, K, V)
     with pytest.raises(ValueError, match="no algorithm"):
         sa.compare(GPU, [], Q, K, V)
@@ -172,9 +173,9 @@ def test_the_figure_shows_every_algorithm(tmp_path):
     """The saved figure is a picture with a bar for each algorithm and a label for each array."""
     from simattn.show.plots import save, traffic_figure
 
-    figure = traffic_figure([sa.compare(GPU, sa.algorithms, *qkv(), splits=2)])
+    figure = traffic_figure([sa.compare(GPU, FORWARD, *qkv(), splits=2)])
     (axes,) = figure.axes
-    assert [t.get_text() for t in axes.get_yticklabels()] == list(sa.algorithms)
+    assert [t.get_text() for t in axes.get_yticklabels()] == list(FORWARD)
     assert {"Q", "K", "V", "S", "P", "O", "lse"} <= {t.get_text() for t in figure.legends[0].get_texts()}
     save(figure, tmp_path / "traffic.png")
     assert (tmp_path / "traffic.png").read_bytes().startswith(b"\x89PNG")

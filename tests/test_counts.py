@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import simattn as sa
+from simattn.analysis.forms import FORMS
 from simattn.hierarchy.counts import KernelCounts
 from simattn.hierarchy.dtypes import STORAGE
 
@@ -27,7 +28,7 @@ def draw_qkv(p, seed=0):
     return [rng.standard_normal((p.batch, *shape), np.float32).astype(STORAGE[p.dtype]) for shape in shapes]
 
 
-@pytest.mark.parametrize("algorithm", sa.algorithms)
+@pytest.mark.parametrize("algorithm", FORMS)
 @given(p=problems(), Br=st.integers(1, 12), Bc=st.integers(1, 12), data=st.data())
 def test_run_equals_closed_form_to_the_byte(algorithm, p, Br, Bc, data):
     """Every count of every kernel of an execution equals the formula, at any shape, block, head count, type and mask."""
@@ -46,7 +47,7 @@ def test_run_equals_closed_form_to_the_byte(algorithm, p, Br, Bc, data):
         assert form.total.peak_sram <= sram
 
 
-@pytest.mark.parametrize("algorithm", sa.algorithms)
+@pytest.mark.parametrize("algorithm", FORMS)
 def test_run_equals_closed_form_at_the_sizes_of_a_real_model(algorithm):
     """At GPT-2 medium's head, causal, with the blocks that the run chooses, execution and formula agree too."""
     p = sa.Problem(heads=2, kv_heads=2, n_q=1000, n_k=1000, d=64, causal=True)

@@ -7,7 +7,7 @@ from ..hierarchy.errors import unknown
 from ..hierarchy.machine import Machine
 from ..hierarchy.run import Run
 from ..kernels import algorithms
-from .cases import UNLIMITED
+from .cases import stored_by_forward
 from .inputs import Array, checked_qkv
 from .options import Options
 
@@ -34,8 +34,9 @@ def attention(
         Q, K, causal=causal, scale=scale, bias=bias, mask=mask, window=window, offset=offset, softcap=softcap, alibi=alibi,
         kv_lens=kv_lens, dropout=dropout, rng=rng,
     )  # fmt: skip
+    f = algorithms[algorithm]
     more = {} if block_mask is None else {"block_mask": block_mask}
-    return _machine(machine).run(algorithms[algorithm], q, k, v, **options.for_run(), **more, **blocks)
+    return _machine(machine).run(f, q, k, v, **options.for_run(f, *Q.shape[1:3]), **more, **blocks)
 
 
 def attention_backward(
@@ -58,12 +59,11 @@ def attention_backward(
         if x.shape != wanted:
             raise ValueError(f"{name} has shape {x.shape}: the forward pass of q {q.shape} and v {v.shape} gives {wanted}")
     blocks: dict[str, Any] = {name: options.pop(name) for name in ("Br", "Bc") if name in options}
-    run_options = Options.of(Q, K, **options).for_run()
-    if algorithm == "naive":
-        if p is None:
-            p = UNLIMITED.run(algorithms["naive"], q, k, v, **run_options, Br=128, Bc=128, return_P=True).outputs["P"]
-        blocks |= {"P": p}
-    return _machine(machine).run(algorithms[backward], q, k, v, o, lse[..., None], do, **run_options, **blocks)
+    given = Options.of(Q, K, **options).for_run()
+    if p is not None:
+        blocks["P"] = p
+    stored = stored_by_forward(algorithm, (q, k, v), given, blocks)
+    return _machine(machine).run(algorithms[backward], q, k, v, o, lse[..., None], do, **given, **stored, **blocks)
 
 
 def _machine(machine: Machine | str | None) -> Machine:

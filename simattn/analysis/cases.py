@@ -7,7 +7,7 @@ import numpy as np
 from ..hierarchy.machine import Machine
 from ..hierarchy.run import Run
 from ..kernels import algorithms
-from .inputs import Array
+from .inputs import Array, parameters
 from .options import Options
 from .truth import Error, Gradients, Truth, attention_truth, error, gradient_error, gradients_truth
 
@@ -25,7 +25,8 @@ class Forward:
         return attention_truth(*self.qkv, **self.options.given())
 
     def run(self, machine: Machine, name: str, own: dict[str, Any]) -> Run:
-        return machine.run(algorithms[name], *self.qkv, **self.options.for_run(), **own)
+        algorithm = algorithms[name]
+        return machine.run(algorithm, *self.qkv, **self.options.for_run(algorithm, *self.qkv[0].shape[1:3]), **own)
 
     def error(self, run: Run, truth: Truth) -> Error:
         return error(run.output, run.lse if "lse" in run.outputs else None, truth)
@@ -65,15 +66,23 @@ class Backward:
         return gradients_truth(*self.qkv, self.dO, **self.options.given())
 
     def run(self, machine: Machine, name: str, own: dict[str, Any]) -> Run:
-        lse = self.forward.outputs["lse"]
-        options = self.options.for_run() | own
-        if name == "naive":
-            stored = UNLIMITED.run(algorithms["naive"], *self.qkv, **self.options.for_run(), Br=128, Bc=128, return_P=True)
-            options |= {"P": stored.outputs["P"]}
-        return machine.run(algorithms[f"{name}_backward"], *self.qkv, self.forward.output, lse, self.dO, **options)
+        options = self.options.for_run()
+        stored = stored_by_forward(name, self.qkv, options, own)
+        forward = (self.forward.output, self.forward.outputs["lse"])
+        return machine.run(algorithms[f"{name}_backward"], *self.qkv, *forward, self.dO, **options, **stored, **own)
 
     def error(self, run: Run, truth: Gradients) -> Error:
         return gradient_error(run.outputs, truth)
 
     def naive_error(self, truth: Gradients) -> Error:
         return self.error(self.run(UNLIMITED, "naive", {"Br": 128, "Bc": 128}), truth)
+
+
+def stored_by_forward(name: str, qkv: tuple[Array, ...], options: dict[str, Any], own: dict[str, Any]) -> dict[str, Array]:
+    """What the backward pass of `name` reads beside O and lse: P and what dropout kept, by a forward pass of the same blocks."""
+    wanted = {"P", "keep", "P_kept"} & parameters(algorithms[f"{name}_backward"]) - own.keys()
+    if not wanted:
+        return {}
+    blocks = {"Br": own.get("Br", 128), "Bc": own.get("Bc", 128)}
+    outputs = UNLIMITED.run(algorithms[name], *qkv, **options, **blocks, return_P=True).outputs
+    return {array: outputs[array] for array in wanted & outputs.keys()}

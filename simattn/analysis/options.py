@@ -1,6 +1,7 @@
 """The options of one attention, checked: for a run, for the truth, and for a strip of rows."""
 
 import operator
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import Any, Self
 
@@ -56,10 +57,17 @@ class Options:
         """The options that are not at their defaults, for the truth."""
         return {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) is not f.default}
 
-    def for_run(self) -> dict[str, Any]:
-        """The options that are not at their defaults, for `gpu.run`."""
+    def for_run(self, algorithm: Callable[..., Any] | None = None, heads: int = 1, n_q: int = 1) -> dict[str, Any]:
+        """The options that are not at their defaults, for `gpu.run`. An algorithm that packs groups takes a bias or mask of all heads."""
         given = self.given()
-        return given if self.kv_lens is None else given | {"kv_lens": each(self.kv_lens, axis="batch")}
+        if self.kv_lens is not None:
+            given["kv_lens"] = each(self.kv_lens, axis="batch")
+        for name in ("bias", "mask") if getattr(algorithm, "packs_groups", False) else ():
+            x = given.get(name)
+            x = x[None, None] if x is not None and x.ndim == 2 else x
+            if x is not None and x.shape[1:3] != (1, 1):
+                given[name] = np.broadcast_to(x, (x.shape[0], heads, n_q, x.shape[3]))
+        return given
 
     def strip(self, b: int, start: int, stop: int, n_q: int, n_k: int) -> Self:
         """For the queries start to stop of batch element b, alone."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .account import Account
-from .dtypes import Data, DType, storage_type
+from .dtypes import BOOL, Data, DType, storage_type
 from .errors import HbmOverflow
 from .hbm import LANE_AXES, HbmArray
 from .operations import Operation
@@ -74,7 +74,7 @@ class Gpu:
             or not all(isinstance(n, int | np.integer) and n > 0 for n in shape)
         ):
             raise ValueError(f"gpu.empty {name!r} of shape {shape}: at least two dimensions, each at least 1")
-        kind = self._storage if dtype is None else storage_type(dtype)
+        kind = self._storage if dtype is None else BOOL if dtype == BOOL else storage_type(dtype)
         lanes = self._shape if like is None else like._data.shape[:LANE_AXES]
         nbytes = math.prod((*lanes, *map(int, shape))) * kind.itemsize
         self._refuse_beyond_memory(name, nbytes)
@@ -87,17 +87,18 @@ class Gpu:
         """Whether several heads read this array, as grouped heads do K and V: then dK and dV are sums over them."""
         return array._lanes < self._lanes
 
-    def launch(self, kernel: str, *grid: Iterable[Any]) -> Iterator[Any]:
+    def launch(self, kernel: str, *grid: Iterable[Any], like: HbmArray | None = None) -> Iterator[Any]:
         """A kernel's thread blocks: `for sram, i in gpu.launch("flash2", blocks(N, Br))`. Several axes make a product of them.
 
-        Thread blocks are parallel on a GPU: each starts with empty SRAM, and what one stores, only a later launch may load.
+        Thread blocks are parallel on a GPU: each starts with empty SRAM, and what one stores, only a later launch may load. They run
+        for each head, or for those of `like`: each KV head once, where it is K.
         """
         self._refuse_open(f"launch {kernel!r}")
         if not grid:
             raise TypeError(f"launch {kernel!r}: say over what, as gpu.launch({kernel!r}, blocks(N, Br))")
         self._open = kernel
         self._account.kernel(kernel)
-        return self._programs(kernel, grid)
+        return self._programs(kernel, grid, self._shape if like is None else like._data.shape[:LANE_AXES])
 
     def peek(self, tile: Tile) -> Data:
         """A copy of a tile's values, for looking: nothing is counted, but the run says that it was peeked into.
@@ -108,17 +109,17 @@ class Gpu:
         data = np.broadcast_to(tile._data, (*self._shape, *tile.shape))
         return np.array(data[0, 0, 0] if self._lanes == 1 else data.reshape(self._shape[0], -1, *tile.shape))
 
-    def _programs(self, kernel: str, grid: tuple[Iterable[Any], ...]) -> Iterator[Any]:
+    def _programs(self, kernel: str, grid: tuple[Iterable[Any], ...], lanes: tuple[int, ...]) -> Iterator[Any]:
         for made in self._made.values():
             made._marks.fill(0)  # type: ignore[union-attr]
         for index in zip(*grid, strict=True) if len(grid) == 1 else itertools.product(*grid):
-            sram = Sram(self, kernel, sys._getframe(1))
+            sram = Sram(self, kernel, sys._getframe(1), lanes)
             yield (sram, *index)
             log = sram._end()
             block = self._account.block(log)
             if block.peak_sram > self.machine.sram:
                 raise sram._overflow(block.peak_at, live_at(log, block.peak_at))
-            self._account.enter(kernel, block, self._lanes)
+            self._account.enter(kernel, block, math.prod(lanes))
         self._open = None
 
     def _finish(self, result: Any) -> list[HbmArray]:

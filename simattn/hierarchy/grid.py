@@ -3,12 +3,12 @@
 import operator
 
 
-def blocks(n: int, size: int) -> list[slice]:
-    """Consecutive slices of range(n), `size` long; the last may be shorter. `blocks(5, 2)` -> 0:2, 2:4, 4:5."""
+def blocks(n: int, size: int, start: int = 0) -> list[slice]:
+    """Consecutive slices of range(start, n), `size` long; the last may be shorter. `blocks(5, 2)` -> 0:2, 2:4, 4:5."""
     n, size = operator.index(n), operator.index(size)
     if size < 1:
         raise ValueError(f"blocks of {size}: a block has at least 1 row")
-    return [slice(start, min(start + size, n)) for start in range(0, n, size)]
+    return [slice(i, min(i + size, n)) for i in range(operator.index(start), n, size)]
 
 
 def size(block: slice) -> int:

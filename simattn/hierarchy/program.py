@@ -23,8 +23,8 @@ AXES: dict[Any, int | tuple[int, int]] = {0: -2, -2: -2, 1: -1, -1: -1, None: (-
 class Program:
     """One thread block's log: each operation is executed, noted, and defines a tile by its place in the log."""
 
-    def __init__(self, gpu: "Gpu", kernel: str, frame: FrameType) -> None:
-        self._gpu, self._kernel = gpu, kernel
+    def __init__(self, gpu: "Gpu", kernel: str, frame: FrameType, lanes: tuple[int, ...]) -> None:
+        self._gpu, self._kernel, self._lanes = gpu, kernel, lanes
         self._frame: FrameType | None = frame  # the frame that holds the loop: its current line is the line of each operation
         self._code = frame.f_code
         self._acc, self._index, self._capacity = gpu.acc, wide(gpu.acc), gpu.machine.sram

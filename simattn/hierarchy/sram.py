@@ -1,12 +1,13 @@
 """One thread block's SRAM: the words in which an algorithm loads, makes and stores tiles."""
 
+import math
 import operator
 from typing import Any, NoReturn
 
 import numpy as np
 
 from . import operations
-from .dtypes import Data, limits, round_to, storage_type, wide
+from .dtypes import BOOL, Data, limits, round_to, storage_type, wide
 from .given import INTEGER
 from .hbm import ADDED, LANE_AXES, LOADED, STORED, HbmArray
 from .host import describe, scalar
@@ -41,7 +42,7 @@ class Sram(Program):
     def store(self, array: HbmArray, tile: Tile) -> None:
         """Write a tile to a slice of an HBM array of its shape, rounded to the array's type. Counts an HBM write."""
         operation = self._storing(array, tile, "store into", operations.store)
-        if array._lanes < self._gpu._lanes:
+        if array._lanes < math.prod(self._lanes):
             raise ValueError(
                 f"store into {array.name}: its heads are shared, so several thread blocks would write one place; add with "
                 "sram.atomic_add"
@@ -62,10 +63,10 @@ class Sram(Program):
         if (other := marks[marks != ADDED].max(initial=0)) > 0:
             self._race(array, "adds to", other)
         batch, heads, shared, *_ = array._data.shape
-        if (batch, heads) != self._gpu._shape[:2]:
+        if (batch, heads) != self._lanes[:2]:
             raise ValueError(f"atomic_add to {array.name}: it is shared by other heads than those of a group")
         data = self._do(operation, (self._own(tile),), tile._data)._data
-        terms = np.broadcast_to(data, (*self._gpu._shape, *tile.shape))
+        terms = np.broadcast_to(data, (*self._lanes, *tile.shape))
         for g in range(terms.shape[2] if shared == 1 else 1):
             term = terms[:, :, g : g + 1] if shared == 1 else terms
             kind = wide(array.dtype)
@@ -127,6 +128,8 @@ class Sram(Program):
             raise TypeError(f"{action} {array.name}: inputs are read-only; make an output with gpu.empty(...)")
         if tile.shape != shape:
             raise ValueError(f"{action} {array.name}: the slice is {shape}, the tile {tile.shape}; they must be equal")
+        if (array.dtype == BOOL) != (tile.dtype == BOOL):
+            raise TypeError(f"{action} {array.name}: a {tile.dtype.name} tile, but the array is {array.dtype.name}")
         return kind(array.name, tile._spec, array.dtype)  # type: ignore[no-any-return]
 
     def _slice(self, array: HbmArray, action: str) -> tuple[int, int]:
@@ -135,6 +138,8 @@ class Sram(Program):
         if array._run is not self._gpu:
             raise TypeError(f"{action} {array!r}: it belongs to another run")
         *_, rows, columns = array._data.shape
+        if array._lanes > math.prod(self._lanes):
+            raise TypeError(f"{action} {array.name}: this launch runs once for several of its heads; launch without like=")
         if array.dtype == INTEGER:
             raise TypeError(f"{action} {array.name}: it holds integers, which steer the program: sram.load_int({array.name}[p])")
         if array._data.ndim != LANE_AXES + 2 or not rows or not columns:

@@ -3,12 +3,47 @@
 from collections.abc import Callable
 from typing import Any
 
+from .block_sparse import block_sparse
+from .flash1 import flash1
+from .flash1_backward import flash1_backward
 from .flash2 import flash2
+from .flash2_backward import flash2_backward
+from .incremental import incremental
+from .mla import mla
 from .naive import naive
+from .naive_backward import naive_backward
 from .online_softmax import online_softmax
+from .paged import paged
+from .recompute_decode import recompute_decode
 from .split_kv import split_kv
+from .unfused_chain import unfused_chain
+from .unfused_chain_backward import unfused_chain_backward
 
-__all__ = ["algorithms", "flash2", "naive", "online_softmax", "split_kv"]
+__all__ = [
+    "BACKWARD",
+    "DECODING",
+    "FORWARD",
+    "algorithms",
+    "block_sparse",
+    "flash1",
+    "flash1_backward",
+    "flash2",
+    "flash2_backward",
+    "incremental",
+    "mla",
+    "naive",
+    "naive_backward",
+    "online_softmax",
+    "paged",
+    "recompute_decode",
+    "split_kv",
+    "unfused_chain",
+    "unfused_chain_backward",
+]  # fmt: skip
 
-algorithms: dict[str, Callable[..., Any]] = {f.__name__: f for f in (naive, online_softmax, flash2, split_kv)}
-"""Name -> function, from the one that moves most bytes on."""
+FORWARD = (unfused_chain, naive, online_softmax, flash1, flash2, split_kv)  # of any Q, K, V; from the one that moves most bytes on
+DECODING = (recompute_decode, incremental)  # causal attention of Q, K, V, step by step
+BACKWARD = (unfused_chain_backward, naive_backward, flash1_backward, flash2_backward)
+
+algorithms: dict[str, Callable[..., Any]] = {f.__name__: f for f in (*FORWARD, block_sparse, *DECODING, paged, mla, *BACKWARD)}
+"""Name -> function."""

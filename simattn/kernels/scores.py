@@ -61,12 +61,12 @@ class Scores:
         self.dropout, self.seed = float(dropout), seed
 
     def visits(self, i: slice, Bc: int, within: slice | None = None) -> list[slice]:
-        """The blocks of keys of which rows i see any; of a range that begins at a multiple of Bc, if one is given."""
+        """The blocks of keys of which rows i see any; within a range that begins at a multiple of Bc, if one is given."""
         first, last = self._queries(i)
-        start, stop = self._seen_by(first)[0] // Bc * Bc, self._seen_by(last)[1]
+        start, stop, end = self._seen_by(first)[0] // Bc * Bc, self._seen_by(last)[1], self.n_k
         if within is not None:
-            start, stop = max(start, within.start), min(stop, within.stop)
-        return [slice(j.start + start, min(j.stop + start, self.n_k)) for j in blocks(_up(stop - start, Bc), Bc)]
+            start, stop, end = max(start, within.start), min(stop, within.stop), min(end, within.stop)
+        return [slice(j.start + start, min(j.stop + start, end)) for j in blocks(_up(stop - start, Bc), Bc)]
 
     def visitors(self, j: slice, Br: int) -> list[slice]:
         """The blocks of rows that see any of keys j."""
@@ -82,7 +82,12 @@ class Scores:
 
         masked: False leaves the boolean mask out, where a block is known to be whole.
         """
-        S = S * self.scale if self.softcap is None else self.softcap * np.tanh(S * (self.scale / self.softcap))
+        return self.after_scale(sram, S * self.scale, i, j, masked=masked)
+
+    def after_scale(self, sram: Sram, S: Any, i: slice, j: slice, *, masked: bool = True) -> Any:
+        """The same of products that are scaled already."""
+        if self.softcap is not None:
+            S = np.tanh(S * (1 / self.softcap)) * self.softcap
         if self.bias is not None:
             S = S + sram.load(_part(self.bias, i, j))
         if self.alibi is not None:
@@ -90,6 +95,12 @@ class Scores:
         if self.mask is not None and masked:
             S = np.where(sram.load(_part(self.mask, i, j)), S, -np.inf)
         return self.cut(sram, S, i, j)
+
+    @property
+    def masks(self) -> bool:
+        """Whether anything but the scale is asked of the scores."""
+        options = (self.softcap, self.bias, self.alibi, self.mask, self.left, self.right)
+        return any(x is not None for x in options)
 
     def cut(self, sram: Sram, S: Tile, i: slice, j: slice) -> Any:
         """−∞ where causal and window hide keys j from rows i, if they hide any."""
@@ -105,18 +116,27 @@ class Scores:
             seen = (sram.arange(j) >= query + (self.offset - self.left)) & (sram.arange(j) <= query + (self.offset + self.right))
         return np.where(seen, S, -np.inf)
 
-    def drop(self, sram: Sram, P: Tile, i: slice, j: slice) -> Any:
+    def drop(self, sram: Sram, P: Tile, i: slice, j: slice) -> Tile:
         """P with weights dropped and the others scaled up by 1/(1 − dropout); the same weights whenever it is asked."""
-        if not self.dropout:
-            return P
-        return np.where(sram.random(i, j, self.seed) >= self.dropout, P * (1 / (1 - self.dropout)), 0.0)
+        return self.dropped(P, self.keep(sram, i, j)) if self.dropout else P
 
-    def gradient(self, dS: Tile, X: Tile) -> Any:
+    def keep(self, sram: Sram, i: slice, j: slice) -> Tile:
+        """Where dropout keeps a weight."""
+        return sram.random(i, j, self.seed) >= self.dropout
+
+    def dropped(self, P: Tile, keep: Tile) -> Any:
+        """P with the weights that are not kept at 0, and the others scaled up."""
+        return np.where(keep, P * (1 / (1 - self.dropout)), 0.0)
+
+    def gradient(self, dS: Any, X: Tile) -> Any:
         """The gradient of the products X = QKᵀ, from that of the scores."""
-        if self.softcap is None:
-            return dS * self.scale
-        t = np.tanh(X * (self.scale / self.softcap))
-        return dS * (1 - t * t) * self.scale
+        dS = dS * self.scale
+        return dS if self.softcap is None else self.uncap(dS, X)
+
+    def uncap(self, dS: Tile, X: Tile) -> Any:
+        """Through the softcap of the products X: c·tanh(x/c) grows by 1 − tanh²."""
+        t: Any = np.tanh(X * (self.scale / float(self.softcap or 1)))
+        return dS * (1 - t * t)
 
     def _query(self, sram: Sram, i: slice) -> Tile:
         return sram.arange(i).T % self.n_q if self.packed else sram.arange(i).T

@@ -10,6 +10,7 @@ from ..hierarchy.gpu import Gpu
 from ..hierarchy.grid import blocks, size
 from ..hierarchy.hbm import HbmArray
 from ..hierarchy.lanes import packs_groups
+from .combine import Partials
 from .scores import Scores
 from .softmax import lowest, rowmax, rowsum
 
@@ -28,13 +29,7 @@ def split_kv(
     splits = num_splits(gpu, N, Q.shape[1], n_k, Br) if splits is None else checked(splits, n_k)
     chunk = math.ceil(len(blocks(n_k, Bc)) / splits) * Bc
     O, L = gpu.empty((N, d_v), name="O"), gpu.empty((N, 1), name="lse", dtype=gpu.acc)
-    if splits == 1:
-        partial = [(O, L)]
-    else:
-        O_s = gpu.empty((splits, N, d_v), name="O_split", dtype=gpu.acc)
-        L_s = gpu.empty((splits, N, 1), name="lse_split", dtype=gpu.acc)
-        partial = [(O_s[s], L_s[s]) for s in range(splits)]
-
+    partials = Partials(gpu, O, L, splits)
     for sram, i, s in gpu.launch("partial", blocks(N, Br), range(splits)):
         Qi = sram.load(Q[i])
         Oi, l, m = sram.zeros((size(i), d_v)), sram.zeros((size(i), 1)), sram.full((size(i), 1), lowest(gpu.acc))
@@ -46,20 +41,10 @@ def split_kv(
             a = np.exp(m_old - m)
             l = a * l + rowsum(P)
             Oi = a * Oi + scores.drop(sram, P, i, j).astype(V.dtype) @ Vj
-        sram.store(partial[s][0][i], Oi / np.maximum(l, 1))
-        sram.store(partial[s][1][i], m + np.log(l))  # −∞ for an empty split, which then weighs nothing
-
-    for sram, i in gpu.launch("combine", blocks(N, Br)) if splits > 1 else ():
-        Oi, l, m = sram.zeros((size(i), d_v)), sram.zeros((size(i), 1)), sram.full((size(i), 1), lowest(gpu.acc))
-        for O_i, L_i in ((O_split[i], L_split[i]) for O_split, L_split in partial):
-            lse = sram.load(L_i)
-            m, m_old = np.maximum(m, lse), m
-            p, a = np.exp(lse - m), np.exp(m_old - m)
-            l = a * l + p
-            Oi = a * Oi + p * sram.load(O_i)
-        sram.store(O[i], Oi / np.maximum(l, 1))
-        sram.store(L[i], m + np.log(l))
-    return O, L
+        O_split, L_split = partials.parts[s]
+        sram.store(O_split[i], Oi / np.maximum(l, 1))
+        sram.store(L_split[i], m + np.log(l))
+    return partials.combine(Br)
 
 
 def num_splits(gpu: Gpu, N: int, d: int, n_k: int, Br: int) -> int:

@@ -1,0 +1,70 @@
+"""Decoding with a KV cache: a step computes the attention of its own tokens only, and reads the keys of all before."""
+
+from typing import Any
+
+import numpy as np
+
+from ..hierarchy.gpu import Gpu
+from ..hierarchy.grid import blocks
+from ..hierarchy.hbm import HbmArray
+from ..hierarchy.lanes import packs_groups
+from .recompute_decode import checked_steps
+from .scores import Scores
+from .softmax import lowest, rowmax, rowsum
+
+
+@packs_groups
+def incremental(
+    gpu: Gpu, Q: HbmArray, K: HbmArray, V: HbmArray, *, Br: int, Bc: int, steps: int | None = None, tokens: int = 1,
+    capacity: int | None = None, causal: bool = True, group: int = 1, **options: Any,
+) -> tuple[HbmArray, HbmArray]:  # fmt: skip
+    """Causal attention of N tokens, of which the last steps · tokens are generated, with a KV cache.
+
+    Q (N, d), K (N, d), V (N, d_v) -> O (N, d_v), lse (N, 1). A kernel computes the prompt; each step appends `tokens` keys and values
+    to the cache, which has room for `capacity` (N unless given), and attends to it: one token, or several as speculative decoding
+    checks them. The queries of a group of heads are rows of one tile, so the cache is read once a group. steps: all unless given.
+    """
+    n, d_v = K.shape[0], V.shape[1]
+    prompt = n - checked_steps(n, steps, tokens, causal) * tokens
+    room = n if capacity is None else capacity
+    if room < n:
+        raise ValueError(
+            f"capacity={capacity}: the cache has no room for the {n} keys of {prompt} prompt and {n - prompt} new tokens"
+        )
+    scores = Scores(Q, K, V, group, causal=True, **options)
+    K_cache, V_cache = gpu.empty((room, K.shape[1]), name="K_cache", like=K), gpu.empty((room, d_v), name="V_cache", like=V)
+    O, L = gpu.empty((group * n, d_v), name="O"), gpu.empty((group * n, 1), name="lse", dtype=gpu.acc)
+
+    def append(new: list[slice]) -> None:
+        for sram, j in gpu.launch("append", new):
+            sram.store(K_cache[j], sram.load(K[j]))
+            sram.store(V_cache[j], sram.load(V[j]))
+
+    def attend(sram: Any, queries: slice, tiles: list[slice], keys: int) -> None:
+        state: list[Any] = []
+        for i in tiles:
+            rows = len(range(i.start, i.stop, i.step or 1))
+            column = sram.zeros((rows, 1)), sram.full((rows, 1), lowest(gpu.acc))
+            state.append((sram.load(Q[i]), sram.zeros((rows, d_v)), *column))
+        for j in scores.visits(queries, Bc, within=slice(0, keys)):
+            Kj, Vj = sram.load(K_cache[j]), sram.load(V_cache[j])
+            for k, i in enumerate(tiles):
+                Qi, Oi, l, m = state[k]
+                S = scores(sram, Qi @ Kj.T, i, j)
+                m, m_old = np.maximum(m, rowmax(S)), m
+                P = np.exp(S - m)
+                a = np.exp(m_old - m)
+                state[k] = Qi, a * Oi + P.astype(V.dtype) @ Vj, a * l + rowsum(P), m
+        for i, (_, Oi, l, m) in zip(tiles, state, strict=True):
+            sram.store(O[i], Oi / np.maximum(l, 1))
+            sram.store(L[i], m + np.log(l))
+
+    if prompt:
+        append(blocks(prompt, Bc))
+        for sram, g, i in gpu.launch("prefill", range(group), blocks(prompt, Br)):
+            attend(sram, i, [slice(g * n + i.start, g * n + i.stop)], prompt)
+    for t in blocks(n, tokens, prompt):
+        append([t])
+        for sram, new in gpu.launch("decode", [t]):  # a tile of a head's tokens, or of a token's heads
+            attend(sram, new, [new] if group == 1 else [slice(q, group * n, n) for q in range(new.start, new.stop)], new.stop)
+    return O, L

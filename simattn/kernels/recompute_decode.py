@@ -1,0 +1,62 @@
+"""Decoding without a KV cache: every step repeats the attention over the whole prefix."""
+
+import operator
+from typing import Any
+
+import numpy as np
+
+from ..hierarchy.gpu import Gpu
+from ..hierarchy.grid import blocks, size
+from ..hierarchy.hbm import HbmArray
+from .scores import Scores
+from .softmax import lowest, rowmax, rowsum
+
+
+def recompute_decode(
+    gpu: Gpu,
+    Q: HbmArray,
+    K: HbmArray,
+    V: HbmArray,
+    *,
+    Br: int,
+    Bc: int,
+    steps: int | None = None,
+    causal: bool = True,
+    **options: Any,
+) -> tuple[HbmArray, HbmArray]:
+    """Causal attention of N tokens, of which the last `steps` are generated one by one, by flash2 over the prefix at each.
+
+    Q (N, d), K (N, d), V (N, d_v) -> O (N, d_v), lse (N, 1). steps: all unless given. A step computes every row again, and only its
+    last is new: what a cache saves.
+    """
+    n, d_v = K.shape[0], V.shape[1]
+    scores = Scores(Q, K, V, causal=True, **options)
+    O, L = gpu.empty((n, d_v), name="O"), gpu.empty((n, 1), name="lse", dtype=gpu.acc)
+    prompt = n - checked_steps(n, steps, 1, causal)
+    for prefix in range(max(prompt, 1), n + 1):
+        for sram, i in gpu.launch("prefill" if prefix == prompt else "step", blocks(prefix, Br)):
+            Qi = sram.load(Q[i])
+            Oi, l, m = sram.zeros((size(i), d_v)), sram.zeros((size(i), 1)), sram.full((size(i), 1), lowest(gpu.acc))
+            for j in scores.visits(i, Bc, within=slice(0, prefix)):
+                Kj, Vj = sram.load(K[j]), sram.load(V[j])
+                S = scores(sram, Qi @ Kj.T, i, j)
+                m, m_old = np.maximum(m, rowmax(S)), m
+                P = np.exp(S - m)
+                a = np.exp(m_old - m)
+                l = a * l + rowsum(P)
+                Oi = a * Oi + P.astype(V.dtype) @ Vj
+            sram.store(O[i], Oi / np.maximum(l, 1))
+            sram.store(L[i], m + np.log(l))
+    return O, L
+
+
+def checked_steps(n: int, steps: int | None, tokens: int, causal: bool) -> int:
+    """How many steps of so many tokens, or an error."""
+    if not causal:
+        raise ValueError("causal=False: a token is decoded before those that follow it, so decoding is causal")
+    if operator.index(tokens) < 1:
+        raise ValueError(f"tokens={tokens}: a step decodes at least 1")
+    steps = n // tokens if steps is None else operator.index(steps)
+    if not 0 <= steps * tokens <= n:
+        raise ValueError(f"steps={steps} of {tokens}: the sequence has {n} tokens, of which at most all are generated")
+    return steps
