@@ -54,7 +54,9 @@ def incremental(
                 m, m_old = np.maximum(m, rowmax(S)), m
                 P = np.exp(S - m)
                 a = np.exp(m_old - m)
-                state[k] = Qi, a * Oi + P.astype(V.dtype) @ Vj, a * l + rowsum(P), m
+                l = a * l + rowsum(P)
+                Oi = a * Oi + P.astype(V.dtype) @ Vj
+                state[k] = Qi, Oi, l, m
         for i, (_, Oi, l, m) in zip(tiles, state, strict=True):
             sram.store(O[i], Oi / np.maximum(l, 1))
             sram.store(L[i], m + np.log(l))

@@ -63,7 +63,10 @@ class Scores:
     def visits(self, i: slice, Bc: int, within: slice | None = None) -> list[slice]:
         """The blocks of keys of which rows i see any; within a range that begins at a multiple of Bc, if one is given."""
         first, last = self._queries(i)
-        start, stop, end = self._seen_by(first)[0] // Bc * Bc, self._seen_by(last)[1], self.n_k
+        start, stop, end = self._seen_by(first)[0], self._seen_by(last)[1], self.n_k
+        if start >= stop:
+            return []
+        start = start // Bc * Bc
         if within is not None:
             start, stop, end = max(start, within.start), min(stop, within.stop), min(end, within.stop)
         return [slice(j.start + start, min(j.stop + start, end)) for j in blocks(_up(stop - start, Bc), Bc)]

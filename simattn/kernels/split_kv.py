@@ -27,7 +27,7 @@ def split_kv(
     scores = Scores(Q, K, V, group, **options)
     N, n_k, d_v = Q.shape[0], K.shape[0], V.shape[1]
     splits = num_splits(gpu, N, Q.shape[1], n_k, Br) if splits is None else checked(splits, n_k)
-    chunk = math.ceil(len(blocks(n_k, Bc)) / splits) * Bc
+    chunk = math.ceil(len(blocks(scores.n_k, Bc)) / splits) * Bc
     O, L = gpu.empty((N, d_v), name="O"), gpu.empty((N, 1), name="lse", dtype=gpu.acc)
     partials = Partials(gpu, O, L, splits)
     for sram, i, s in gpu.launch("partial", blocks(N, Br), range(splits)):

@@ -29,7 +29,7 @@ def unfused_chain(
     if scores.masks:
         S, S_raw = gpu.empty((N, n_k), name="S_masked", dtype=kind), S
         for sram, i, j in gpu.launch("mask", i_blocks, j_blocks):
-            sram.store(S[i, j], scores.after_scale(sram, sram.load(S_raw[i, j]), i, j))
+            sram.store(S[i, j], scores.after_scale(sram, sram.load(S_raw[i, j]).astype(gpu.acc), i, j))
 
     P, L = gpu.empty((N, n_k), name="P", dtype=kind), gpu.empty((N, 1), name="lse", dtype=gpu.acc)
     softmax(gpu, S, P, L, lambda _: j_blocks, Br)
