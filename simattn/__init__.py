@@ -10,6 +10,7 @@
 from .analysis.attention import attention, attention_backward
 from .analysis.compare import Comparison, compare
 from .analysis.forms import closed_form
+from .analysis.quantize import hadamard, quantize
 from .analysis.symbols import Problem
 from .analysis.truth import attention_truth
 from .hierarchy.catalogue import machine, machines
@@ -43,6 +44,6 @@ __version__ = "0.1.0"
 __all__ = [
     "Comparison", "HbmOverflow", "KiB", "Machine", "Problem", "Run", "SramOverflow", "algorithms", "attention", "attention_backward",
     "attention_truth", "block_sparse", "blocks", "closed_form", "compare", "each", "flash1", "flash1_backward", "flash2",
-    "flash2_backward", "incremental", "machine", "machines", "mla", "naive", "naive_backward", "online_softmax", "packs_groups",
-    "paged", "pool", "recompute_decode", "size", "split_kv", "unfused_chain", "unfused_chain_backward",
+    "flash2_backward", "flash3_fp8", "hadamard", "incremental", "machine", "machines", "mla", "naive", "naive_backward", "online_softmax", "packs_groups",
+    "paged", "pool", "quantize", "recompute_decode", "size", "split_kv", "unfused_chain", "unfused_chain_backward",
 ]  # fmt: skip

@@ -142,6 +142,19 @@ def test_a_latent_cache_equals_its_closed_form(data, Br, Bc):
 
 
 @given(data=st.data(), Br=st.integers(1, 12), Bc=st.integers(1, 12))
+def test_block_quantised_attention_equals_its_closed_form(data, Br, Bc):
+    """Every count of FlashAttention-3 in FP8 equals the formula, the factors of each block included."""
+    p = data.draw(problems(plain=False, dtype="float8_e4m3fn", dropout=False))
+    Q, K, V = draw_qkv(p)
+    factors = {
+        f"s{name}": np.ones((*x.shape[:2], -(-x.shape[2] // B), 1), np.float32)
+        for name, x, B in (("Q", Q, Br), ("K", K, Bc), ("V", V, Bc))
+    }
+    form = sa.closed_form("flash3_fp8", p, Br=Br, Bc=Bc, sram=1 << 30)
+    equal_or_overflow("flash3_fp8", (Q, K, V), draw_options(p) | factors, form, 1 << 30, Br=Br, Bc=Bc)
+
+
+@given(data=st.data(), Br=st.integers(1, 12), Bc=st.integers(1, 12))
 def test_a_block_mask_counts_what_the_formula_says(data, Br, Bc):
     """Block-sparse attention counts by the sum over its mask of blocks: skipped, whole and partial ones, beside any other option."""
     n_q, n_k = data.draw(st.integers(1, 24)), data.draw(st.integers(1, 24))

@@ -8,6 +8,7 @@ from .flash1 import flash1
 from .flash1_backward import flash1_backward
 from .flash2 import flash2
 from .flash2_backward import flash2_backward
+from .flash3_fp8 import flash3_fp8
 from .incremental import incremental
 from .mla import mla
 from .naive import naive
@@ -28,7 +29,7 @@ __all__ = [
     "flash1",
     "flash1_backward",
     "flash2",
-    "flash2_backward",
+    "flash2_backward", "flash3_fp8",
     "incremental",
     "mla",
     "naive",
@@ -45,5 +46,7 @@ FORWARD = (unfused_chain, naive, online_softmax, flash1, flash2, split_kv)  # of
 DECODING = (recompute_decode, incremental)  # causal attention of Q, K, V, step by step
 BACKWARD = (unfused_chain_backward, naive_backward, flash1_backward, flash2_backward)
 
-algorithms: dict[str, Callable[..., Any]] = {f.__name__: f for f in (*FORWARD, block_sparse, *DECODING, paged, mla, *BACKWARD)}
+algorithms: dict[str, Callable[..., Any]] = {
+    f.__name__: f for f in (*FORWARD, block_sparse, *DECODING, paged, mla, flash3_fp8, *BACKWARD)
+}
 """Name -> function."""

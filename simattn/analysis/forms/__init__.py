@@ -17,7 +17,7 @@ FORMS = {
     f.__name__: f
     for f in (
         stored.unfused_chain, stored.naive, stored.online_softmax, flash.flash1, flash.flash2, flash.split_kv, flash.block_sparse,
-        decoding.recompute_decode, decoding.incremental, decoding.paged, decoding.mla, stored_backward.unfused_chain_backward,
+        decoding.recompute_decode, decoding.incremental, decoding.paged, decoding.mla, flash.flash3_fp8, stored_backward.unfused_chain_backward,
         stored_backward.naive_backward, flash_backward.flash1_backward, flash_backward.flash2_backward,
     )
 }  # fmt: skip

@@ -168,3 +168,27 @@ def unvisited(y: Symbols, pairs: list[Pair]) -> int:
     """The length of the longest row block that visits nothing."""
     visited = {p.i for p in pairs}
     return max((min(y.Br, y.n - i) for i in range(0, y.n, y.Br) if i // y.Br not in visited), default=0)
+
+
+def flash3_fp8(y: Symbols) -> Kernels:
+    """FlashAttention-2's lines, and a factor for each block of Q, K and V; O in bfloat16."""
+    v, L, a, d_v, factor = y.sums(), Lines(), y.a, y.d_v, 4
+    flash_loop(L, y, v)
+    flash_end(L, y, v.N, 2)
+    L.load(factor * (v.T + 2 * v.P))
+    L.fill(factor * v.T)
+    L.vector(v.P, 2 * factor * v.P, factor * v.P)  # q · k
+    L.vector(v.A, a * v.A + factor * v.P, a * v.A)
+    L.vector(v.R, a * v.R, a * v.R)  # m − OFFSET
+    L.vector(v.P, 2 * factor * v.P, factor * v.P)  # v_old / v
+    L.vector(v.R, a * v.R + factor * v.P, a * v.R)
+    L.vector(v.N, a * v.N + factor * v.T, a * v.N)  # v / max(l, 1)
+    L.vector(v.N, a * v.N, a * v.N)  # lse − OFFSET
+
+    def peak(b: Rows) -> int:
+        q, kv, stay, S = b.r * y.d * y.s, b.c * (y.d + d_v) * y.s, b.r * (d_v + 2) * a, b.r * b.c * a
+        later = (q + factor) * (b.visits > 1) + b.c * d_v * y.s + stay + 2 * factor + S
+        loop = max(q + kv + stay + 4 * factor + S, later + y.extra(b.r, b.c), later + 2 * b.r * a) if b.visits else 0
+        return max(loop, q + factor, stay + factor, b.r * (d_v + 3) * a + factor)
+
+    return {"flash3_fp8": over(y.lanes, L.kernel(v.T, v.peak(peak)))}, 0

@@ -1,0 +1,51 @@
+"""Before attention in FP8: factors that bring blocks into range, and a rotation that spreads outliers."""
+
+import operator
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+from numpy.typing import NDArray
+
+from ..hierarchy.dtypes import limits, round_to
+
+Array = NDArray[Any]
+FP8 = np.dtype(ml_dtypes.float8_e4m3fn)
+
+
+def quantize(x: Array, rows: int) -> tuple[Array, Array]:
+    """x (..., N, d) -> float8_e4m3fn (..., N, d), and what each block of `rows` rows was divided by, float32 (..., ⌈N/rows⌉, 1).
+
+    The largest magnitude of a block becomes 448, the type's largest; rows = N is one factor a head. Block quantisation as in
+    FlashAttention-3 (Shah et al. 2024, arXiv 2407.08608, section 3.3). ValueError for a block of zeros, which has no factor.
+    """
+    if operator.index(rows) < 1:
+        raise ValueError(f"rows={rows}: a block has at least 1 row")
+    largest = np.abs(x.astype(np.float64)).max(axis=-1, keepdims=True)
+    factors = np.maximum.reduceat(largest, range(0, x.shape[-2], rows), axis=-2) / float(limits(FP8).max)
+    factors = factors.astype(np.float32)
+    if not np.isfinite(factors).all():
+        raise ValueError("quantisation of values that are not finite")
+    if not factors.all():
+        *head, block, _ = map(int, np.argwhere(factors == 0)[0])
+        of = f" of head {head}" if head else ""
+        raise ValueError(
+            f"quantisation of a block of zeros: block {block}{of}, from row {block * rows} on; it has no largest value"
+        )
+    return round_to(x / np.repeat(factors, rows, axis=-2)[..., : x.shape[-2], :].astype(np.float64), FP8), factors
+
+
+def hadamard(Q: Array, K: Array, rng: Any = None) -> tuple[Array, Array]:
+    """Q and K (..., N, d), each times one orthogonal matrix: random signs, then Hadamard/√d. QKᵀ stays; outliers spread over d.
+
+    Incoherent processing as in FlashAttention-3 (Shah et al. 2024, arXiv 2407.08608, section 3.3). rng: as NumPy's default_rng takes
+    it. ValueError unless d is a power of two.
+    """
+    d = Q.shape[-1]
+    if d < 1 or d & (d - 1):
+        raise ValueError(f"d={d}: a Hadamard matrix made by doubling has a power of two of rows")
+    H = np.ones((1, 1))
+    while len(H) < d:
+        H = np.block([[H, H], [H, -H]])
+    M = np.random.default_rng(rng).choice([-1.0, 1.0], (d, 1)) * H / np.sqrt(d)
+    return Q @ M, K @ M
