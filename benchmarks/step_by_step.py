@@ -1,4 +1,4 @@
-"""What counting costs: flash2 on the machine against the same loop in plain NumPy, as a ratio within one run.
+"""What counting costs: flash2 and its backward pass on the machine against the same loops in plain NumPy, as a ratio within one run.
 
 Run `make bench`. Interleaved runs, single-threaded, blocks of 128, d = 64, float32; the operations and logs that the machine
 remembers are forgotten before each run. The plain loop copies tiles as a load does, with its heads as a leading axis, or one head
@@ -50,6 +50,31 @@ def plain_flash2(Q: Array, K: Array, V: Array, causal: bool) -> tuple[Array, Arr
     return O, L
 
 
+def plain_flash2_backward(Q: Array, K: Array, V: Array, O: Array, L: Array, dO: Array) -> tuple[Array, Array, Array]:
+    """FlashAttention-2's backward pass, dense, in plain NumPy: the loops that the machine runs, without the machine."""
+    N, n_k, scale = Q.shape[-2], K.shape[-2], Q.shape[-1] ** -0.5
+    dQ, dK, dV, D = np.empty_like(Q), np.empty_like(K), np.empty_like(V), np.empty_like(L)
+    for i in range(0, N, B):
+        dQ[..., i : i + B, :] = np.zeros_like(Q[..., i : i + B, :])
+        D[..., i : i + B, :] = (dO[..., i : i + B, :].copy() * O[..., i : i + B, :].copy()).sum(axis=-1, keepdims=True)
+    for j in range(0, n_k, B):
+        Kj, Vj = K[..., j : j + B, :].copy(), V[..., j : j + B, :].copy()
+        dKj, dVj = np.zeros_like(Kj), np.zeros_like(Vj)
+        for i in range(0, N, B):
+            Qi, dOi = Q[..., i : i + B, :].copy(), dO[..., i : i + B, :].copy()
+            Li = np.maximum(L[..., i : i + B, :].copy(), np.finfo(np.float32).min)
+            X = Qi @ Kj.swapaxes(-1, -2)
+            P = np.exp(X * scale - Li)
+            dVj = dVj + P.swapaxes(-1, -2) @ dOi
+            dP = dOi @ Vj.swapaxes(-1, -2)
+            dS = P * (dP - D[..., i : i + B, :].copy()) * scale
+            dQ[..., i : i + B, :] += dS @ Kj
+            dKj = dKj + dS.swapaxes(-1, -2) @ Qi
+        dK[..., j : j + B, :] = dKj
+        dV[..., j : j + B, :] = dVj
+    return dQ, dK, dV
+
+
 def by_head(Q: Array, K: Array, V: Array, causal: bool) -> list[tuple[Array, Array]]:
     return [plain_flash2(*qkv, causal) for qkv in zip(Q[0], K[0], V[0], strict=True)]
 
@@ -92,6 +117,27 @@ def measure(heads: int, N: int, causal: bool, runs: int) -> None:
     )
 
 
+def measure_backward(heads: int, N: int, runs: int) -> None:
+    rng = np.random.default_rng(0)
+    Q, K, V, dO = (rng.standard_normal((1, heads, N, 64), dtype=np.float32) for _ in range(4))
+    gpu = sa.machine("a100-40gb")
+    forward = gpu.run(sa.flash2, Q, K, V, Br=B, Bc=B)
+    O, L = forward.outputs["O"], forward.outputs["lse"]
+
+    def counted() -> None:
+        forget()
+        gpu.run(sa.flash2_backward, Q, K, V, O, L, dO, Br=B, Bc=B)
+
+    def plain() -> None:
+        plain_flash2_backward(Q, K, V, O, L, dO)
+
+    ours, base, control = interleaved(runs, counted, plain, plain)
+    print(
+        f"{heads:5} {N:6} backward {ours * 1e3:9.1f} {base * 1e3:10.1f} {ours / base:8.2f} {'':>9} {control / base:8.2f}",
+        flush=True,
+    )
+
+
 def memory(N: int) -> None:
     """The peak memory of a process that runs flash2 at N, one head; in a child, so that nothing else counts."""
     script = (
@@ -115,5 +161,8 @@ if __name__ == "__main__":
         for N in (1024,) if options.quick else (1024, 4096):
             for causal in (False, True):
                 measure(heads, N, causal, options.runs if N < 4096 else max(3, options.runs // 3))
+    for heads in (1, 8):
+        for N in (1024,) if options.quick else (1024, 2048):
+            measure_backward(heads, N, options.runs if N < 2048 else max(3, options.runs // 3))
     if not options.quick:
         memory(65_536)

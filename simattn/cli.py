@@ -23,6 +23,7 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, help="The memory h
 
 DEFAULT_MACHINE = "a100-40gb"
 DEFAULT_ALGORITHMS = ("naive", "online_softmax", "flash1", "flash2", "split_kv")
+DEFAULT_BACKWARD = ("naive", "flash1", "flash2")
 PATIENCE = 2.0  # seconds after which a run shows its progress
 GPT2_MEDIUM = Workload(1, 16, 16, 1024, 1024, 64, "float16", causal=False)
 DECODE_STEP = Workload(1, 16, 2, 1, 8192, 128, "float16", causal=False)
@@ -42,7 +43,10 @@ def root(version: Annotated[bool, typer.Option("--version", help="Print the vers
 @app.command("compare")
 def compare_command(
     machine: Annotated[str, typer.Option(help="A GPU of `simattn machines`.")] = DEFAULT_MACHINE,
-    algorithms_: Annotated[str, typer.Option("--algorithms", help="Names, separated by commas.")] = ",".join(DEFAULT_ALGORITHMS),
+    algorithms_: Annotated[
+        str | None,
+        typer.Option("--algorithms", help=f"Names, separated by commas. [default: {','.join(DEFAULT_ALGORITHMS)}]"),
+    ] = None,
     batch: Annotated[int | None, typer.Option(min=1, help="[default: 1]")] = None,
     heads: Annotated[int | None, typer.Option(min=1, help="Heads of queries. [default: 1]")] = None,
     kv_heads: Annotated[int | None, typer.Option(min=1, help="Heads of keys and values. [default: as many]")] = None,
@@ -51,6 +55,10 @@ def compare_command(
     d: Annotated[int | None, typer.Option("--d", min=1, help="Width of a head. [default: 64]")] = None,
     dtype: Annotated[str | None, typer.Option(help="Storage type. [default: float16]")] = None,
     causal: Annotated[bool, typer.Option("--causal", help="The last query sees the last key, each before it one less.")] = False,
+    window: Annotated[
+        str | None, typer.Option(help="Keys seen before and after a query's own, as 256,0; * for no bound: 256,*")
+    ] = None,
+    backward: Annotated[bool, typer.Option("--backward", help="The backward pass: dQ, dK, dV of a random dO.")] = False,
     br: Annotated[
         int | None, typer.Option("--br", min=1, help="Rows of a block. [default: the largest of 128 ... 16 that fits]")
     ] = None,
@@ -68,7 +76,9 @@ def compare_command(
     Without workload options: the shipped real tensors, GPT-2 medium's attention and a decode step.
     """
     gpu = catalogue_machine(machine)
-    names = [name.strip() for name in algorithms_.split(",") if name.strip()]
+    default = DEFAULT_BACKWARD if backward else DEFAULT_ALGORITHMS
+    names = list(default) if algorithms_ is None else [name.strip() for name in algorithms_.split(",") if name.strip()]
+    options: dict[str, Any] = {"causal": causal, "backward": backward} | ({} if window is None else {"window": _window(window)})
     if (br is None) != (bc is None):
         raise ValueError("give both --br and --bc, or neither")
     if save is not None:
@@ -79,23 +89,23 @@ def compare_command(
     if qkv is not None:
         if given:
             raise ValueError(f"--qkv brings its own shapes: leave out {', '.join(given)}")
-        cases = [(qkv.name, read_qkv(qkv), causal)]
-    elif given or causal:
+        cases = [(qkv.name, read_qkv(qkv))]
+    elif given or causal or window is not None or backward:
         n = n or 1024
         kind = storage_type(dtype or "float16").name
         workload = Workload(batch or 1, heads or 1, kv_heads or heads or 1, n_q or n, n, d or 64, kind, causal)
         if workload.heads % workload.kv_heads:
             raise ValueError(f"--heads {workload.heads} cannot share --kv-heads {workload.kv_heads} evenly")
-        cases = [("random", draw(workload, seed), causal)]
+        cases = [("random" if window is None else f"random, window {window}", draw(workload, seed))]
     else:
         cases = [
-            ("all-MiniLM-L6-v2, layer 1, reading the Declaration of Independence", shipped_qkv(), False),
-            ("GPT-2 medium's shape, random", draw(GPT2_MEDIUM, seed), False),
-            ("one decode step, random", draw(DECODE_STEP, seed), False),
+            ("all-MiniLM-L6-v2, layer 1, reading the Declaration of Independence", shipped_qkv()),
+            ("GPT-2 medium's shape, random", draw(GPT2_MEDIUM, seed)),
+            ("one decode step, random", draw(DECODE_STEP, seed)),
         ]
     several = len(cases) > 1
     with Patient(len(cases) * (len(names) + 2), Console(stderr=True, quiet=json_)) as progress:
-        done = [compare(gpu, names, *x, causal=mask, title=title, progress=progress, **blocks) for title, x, mask in cases]
+        done = [compare(gpu, names, *x, title=title, progress=progress, **options, **blocks) for title, x in cases]
     if save is not None:
         _save(done, save)
     if json_:
@@ -160,6 +170,14 @@ def _show(*renderables: Any) -> None:
         if k:
             console.print()
         console.print(renderable)
+
+
+def _window(text: str) -> tuple[int | None, int | None]:
+    sides = text.split(",")
+    if len(sides) != 2 or not all(side.strip() == "*" or side.strip().isdecimal() for side in sides):
+        raise ValueError(f"--window {text}: give the keys seen before and after a query's own, as 256,0, or * for no bound")
+    left, right = (None if side.strip() == "*" else int(side) for side in sides)
+    return left, right
 
 
 def _check_figure(path: Path) -> None:

@@ -92,6 +92,8 @@ def test_a_figure_and_a_file(capsys, tmp_path):
 
 USAGE = [
     (["compare", "--machine", "h100"], "did you mean 'h100-sxm'"),
+    (["compare", "--window", "3"], "--window 3"),
+    (["compare", "--backward", "--algorithms", "split_kv"], "split_kv"),
     (["compare", "--algorithms", "flash"], "did you mean 'flash1'"),
     (["compare", "--algorithms", ","], "no algorithm"),
     (["compare", "--dtype", "float61"], "float64"),
@@ -109,6 +111,19 @@ USAGE = [
     (["compare", "--n", "100000000000"], "allocate"),
     (["compare", "--dtype", ">f4"], ">f4"),
 ]
+
+
+def test_backward_passes_and_windows_are_compared(capsys):
+    """--backward compares gradients, without an lse, and --window hides keys, so that fewer bytes of K move."""
+    code, out, _ = run(capsys, "compare", "--json", "--backward", "--n", "64", "--heads", "2")
+    found = json.loads(out)
+    assert code == 0
+    assert found["workload"]["backward"] is True
+    assert [r["algorithm"] for r in found["results"]] == list(cli.DEFAULT_BACKWARD)
+    assert all(r["exact"] and r["lse_error"] is None for r in found["results"])
+    dense, near = (json.loads(run(capsys, "compare", "--json", "--n", "256", "--algorithms", "flash2", "--br", "32", "--bc", "32", *w)[1])
+                   for w in ((), ("--window", "16,0")))  # fmt: skip
+    assert near["results"][0]["hbm_read_bytes"] < dense["results"][0]["hbm_read_bytes"] / 2
 
 
 @pytest.mark.parametrize(("arguments", "message"), USAGE, ids=lambda x: " ".join(x) if isinstance(x, list) else "")

@@ -60,17 +60,23 @@ class Sram(Program):
         """
         operation = self._storing(array, tile, "atomic_add to", operations.atomic_add)
         marks: Data = array._marks  # type: ignore[assignment]
-        if (other := marks[marks != ADDED].max(initial=0)) > 0:
-            self._race(array, "adds to", other)
+        if (mark := marks.max()) and (mark != ADDED or marks.min() != ADDED):
+            other = marks[marks != ADDED].max(initial=0)
+            if other:
+                self._race(array, "adds to", other)
         batch, heads, shared, *_ = array._data.shape
         if (batch, heads) != self._lanes[:2]:
             raise ValueError(f"atomic_add to {array.name}: it is shared by other heads than those of a group")
         data = self._do(operation, (self._own(tile),), tile._data)._data
-        terms = np.broadcast_to(data, (*self._lanes, *tile.shape))
-        for g in range(terms.shape[2] if shared == 1 else 1):
-            term = terms[:, :, g : g + 1] if shared == 1 else terms
-            kind = wide(array.dtype)
-            array._data[...] = round_to(array._data.astype(kind) + term.astype(kind), array.dtype)
+        if shared == 1 < self._lanes[2]:
+            data = np.broadcast_to(data, (*data.shape[:2], self._lanes[2], *tile.shape))
+            terms = [data[:, :, g : g + 1] for g in range(self._lanes[2])]
+        else:
+            terms = [data]
+        kind = wide(array.dtype)
+        for term in terms:
+            sums = array._data.astype(kind, copy=False) + term.astype(kind, copy=False)
+            array._data[...] = round_to(sums, array.dtype)
         self._touched.append((marks, ADDED))
 
     def load_int(self, element: Any) -> int:
