@@ -105,7 +105,7 @@ def compare_command(
         ]
     several = len(cases) > 1
     with Patient(len(cases) * (len(names) + 2), Console(stderr=True, quiet=json_)) as progress:
-        done = [compare(gpu, names, *x, title=title, progress=progress, **options, **blocks) for title, x in cases]
+        done = [compare(gpu, names, Q, K, V, title=title, progress=progress, **options, **blocks) for title, (Q, K, V) in cases]
     if save is not None:
         _save(done, save)
     if json_:
