@@ -209,6 +209,17 @@ BY_HAND = {
     # as flash2, but Q for each of 2 splits, and two float32 partials of O and lse out and in
     "split_kv": dict(hbm_read=2 * ROW + 4 * ROW + 2 * (ROW + COLUMN), hbm_write=2 * (ROW + COLUMN) + ROW + COLUMN,
                      exps=(N * N + 2 * N + 2 * N) + (2 * 2 * N + N), programs=4 + 2, hbm_footprint=2 * (ROW + COLUMN)),
+    # K and V once; Q each pass; O, l and m out each pass, in again on the second; at last l and m in, lse out
+    "flash1": dict(hbm_read=2 * ROW + 2 * ROW + ROW + 4 * COLUMN, hbm_write=2 * ROW + 4 * COLUMN + COLUMN, exps=N * N + 5 * N, programs=1,
+                   hbm_footprint=2 * COLUMN),
+    # dV reads P, the softmax P and dP, dQ and dK each dS; dP and dS go out; the products load their blocks again as naive's do
+    "naive_backward": dict(hbm_read=5 * X + 10 * ROW, hbm_write=2 * X + 3 * ROW, exps=0, programs=2 + 4 + 2 + 2 + 2, hbm_footprint=2 * X),
+    # D from O and dO; K and V once; Q, dO, lse and D for each of 2 key blocks; dQ is zeroed, then added to twice, in float32 in place
+    "flash2_backward": dict(hbm_read=2 * ROW + 2 * ROW + 4 * ROW + 4 * COLUMN + 2 * ROW, hbm_write=COLUMN + ROW + 2 * ROW + 2 * ROW,
+                            exps=N * N, programs=2 + 2 + 2, hbm_footprint=COLUMN),
+    # Q, dO and lse each pass; D from O on the first pass, in again on the second; dQ out each pass, in on the second
+    "flash1_backward": dict(hbm_read=2 * ROW + 4 * ROW + 2 * COLUMN + ROW + COLUMN + ROW, hbm_write=COLUMN + 2 * ROW + 2 * ROW,
+                            exps=N * N, programs=1, hbm_footprint=COLUMN),
 }  # fmt: skip
 
 
@@ -218,9 +229,16 @@ def test_each_algorithm_by_hand(algorithm):
     rng = np.random.default_rng(0)
     Q, K, V = (rng.standard_normal((N, D), np.float32) for _ in range(3))
     options = {"splits": 2} if algorithm == "split_kv" else {}
-    run = sa.machine("a100-40gb").run(sa.algorithms[algorithm], Q, K, V, Br=B, Bc=B, **options)
+    if algorithm.endswith("_backward"):
+        forward = sa.attention(Q, K, V)
+        run = sa.attention_backward(
+            Q, K, V, forward.output, forward.lse, V, algorithm=algorithm.removesuffix("_backward"), Br=B, Bc=B
+        )
+    else:
+        run = sa.machine("a100-40gb").run(sa.algorithms[algorithm], Q, K, V, Br=B, Bc=B, **options)
     assert {name: getattr(run, name) for name in BY_HAND[algorithm]} == BY_HAND[algorithm]
-    assert run.matmul_flops == 4 * N * N * D
+    products = {"naive_backward": 4, "flash1_backward": 5, "flash2_backward": 5}.get(algorithm, 2)
+    assert run.matmul_flops == products * 2 * N * N * D
 
 
 def test_blocks_above_the_diagonal_are_neither_loaded_nor_computed():

@@ -283,3 +283,21 @@ def test_blocks_are_tried_from_128_down_and_reported():
     assert "were all tried" in "".join(caught.value.__notes__)
     with pytest.raises(TypeError, match="Bc"):
         sa.Machine(name="large", sram=300 * sa.KiB).run(sa.flash2, X, X, X, Br=64)
+
+
+def test_a_product_that_accumulates_is_not_refused_at_once():
+    """A capacity of exactly the working set is enough where the last operation adds a product to its sum."""
+
+    def kernel(gpu, A, B):
+        O = gpu.empty((64, 64), name="O")
+        for sram, _ in gpu.launch("k", [0]):
+            acc, a, b = sram.zeros((64, 64)), sram.load(A), sram.load(B)
+            sram.store(O, acc + a @ b)
+        return O
+
+    A, B = np.ones((64, 1), np.float32), np.ones((1, 64), np.float32)
+    needed = sa.Machine(name="big", sram=1 << 20).run(kernel, A, B).peak_sram
+    assert needed == 64 * 64 * 4 + 2 * 64 * 4
+    assert sa.Machine(name="enough", sram=needed).run(kernel, A, B).peak_sram == needed
+    with pytest.raises(sa.SramOverflow):
+        sa.Machine(name="short", sram=needed - 1).run(kernel, A, B)

@@ -6,7 +6,7 @@ from ..hierarchy.catalogue import machine as catalogue_machine
 from ..hierarchy.errors import unknown
 from ..hierarchy.machine import Machine
 from ..hierarchy.run import Run
-from ..kernels import algorithms
+from ..kernels import DECODING, FORWARD, algorithms, block_sparse
 from .cases import stored_by_forward
 from .inputs import Array, checked_qkv
 from .options import Options
@@ -27,8 +27,9 @@ def attention(
     numbers (Tr, Tc), 0 skip, 1 full, 2 partial (where `mask` says), for `block_sparse`. dropout, rng: the same whole number drops the
     same weights. blocks: Br, Bc, splits, and what else the algorithm takes. ValueError or TypeError names what does not fit.
     """
-    if algorithm not in algorithms or algorithm.endswith("_backward"):
-        raise ValueError(unknown("algorithm", algorithm, [name for name in algorithms if not name.endswith("_backward")]))
+    known = [f.__name__ for f in (*FORWARD, *DECODING, block_sparse)]
+    if algorithm not in known:
+        raise ValueError(unknown("algorithm of Q, K and V", algorithm, known))
     Q, K, _ = checked_qkv(q, k, v)
     options = Options.of(
         Q, K, causal=causal, scale=scale, bias=bias, mask=mask, window=window, offset=offset, softcap=softcap, alibi=alibi,

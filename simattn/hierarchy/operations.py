@@ -93,7 +93,9 @@ class Operation:
     costs: tuple[tuple[str, int], ...] = field(init=False)  # the counts that are not 0
 
     def __post_init__(self) -> None:
-        operands = sum(s.held for s in self.operands)
+        operands = sum(
+            s.held for s in self.operands[: 1 if self.is_addition else None]
+        )  # a product accumulates: no bytes of its own
         object.__setattr__(self, "costs", tuple((name, n) for name in COUNTS if (n := getattr(self.counts, name))))
         object.__setattr__(self, "needs", operands + (self.result.held if self.result and not self.takes else 0))
 

@@ -25,8 +25,11 @@ def paged(
     """PagedAttention (Kwon et al. 2023, arXiv 2309.06180), with Flash-Decoding's splits: a block of keys is a page.
 
     Q (N, d), K (pages, page, d) and V (pages, page, d_v) of `sa.pool`, table (n,) and lens (1,) of whole numbers -> O (N, d_v), lse.
-    A sequence has lens[0] keys; those of its p-th page are in page table[p]. Per sequence: `table=sa.each(tables, axis="batch")`.
+    A sequence has lens[0] keys; those of its p-th page are in page table[p]. Per sequence: `table=sa.each(tables)` of an
+    array (batch, n), `lens=sa.each(lengths)` of one (batch, 1).
     """
+    _check("table", table, "(n,)")
+    _check("lens", lens, "(1,)")
     page, room = K.shape[1], table.shape[0] * K.shape[1]
     N, d_v = Q.shape[0], V.shape[2]
     chunk = math.ceil(table.shape[0] / checked(splits, table.shape[0])) * page
@@ -67,3 +70,8 @@ def finder(table: HbmArray, pages: int) -> Callable[[Sram, int], int]:
         return found
 
     return find
+
+
+def _check(name: str, x: Any, shape: str) -> None:
+    if not isinstance(x, HbmArray) or len(x.shape) != 1 or (name == "lens" and x.shape != (1,)):
+        raise ValueError(f"{name} is {x!r}: give whole numbers of shape {shape} a sequence, as {name}=sa.each(array, axis='batch')")
