@@ -160,7 +160,7 @@ def test_a_block_mask_counts_what_the_formula_says(data, Br, Bc):
     n_q, n_k = data.draw(st.integers(1, 24)), data.draw(st.integers(1, 24))
     kv_len = data.draw(st.one_of(st.none(), st.integers(1, n_k)))
     kind = st.integers(0, 2)
-    shape = [-(-n_q // Br), -(-(kv_len or n_k) // Bc)]
+    shape = [-(-n_q // Br), -(-n_k // Bc)]
     block_mask = tuple(tuple(data.draw(kind) for _ in range(shape[1])) for _ in range(shape[0]))
     p = data.draw(
         problems(

@@ -2,11 +2,15 @@
 
 from typing import Any
 
+import numpy as np
+
 from ..hierarchy.catalogue import machine as catalogue_machine
+from ..hierarchy.dtypes import accumulation_type
 from ..hierarchy.errors import unknown
 from ..hierarchy.machine import Machine
 from ..hierarchy.run import Run
 from ..kernels import DECODING, FORWARD, algorithms, block_sparse
+from ..kernels.scores import scores_type
 from .cases import stored_by_forward
 from .inputs import Array, checked_qkv
 from .options import Options
@@ -56,15 +60,23 @@ def attention_backward(
         raise ValueError(f"{algorithm} has no backward pass; those that have: {', '.join(known)}")
     Q, K, _ = checked_qkv(q, k, v)
     shape = (*q.shape[:-1], v.shape[-1])
-    for name, x, wanted in (("o", o, shape), ("do", do, shape), ("lse", lse, shape[:-1])):
-        if x.shape != wanted:
-            raise ValueError(f"{name} has shape {x.shape}: the forward pass of q {q.shape} and v {v.shape} gives {wanted}")
+    _check("o", o, shape, q.dtype)
+    _check("do", do, shape, q.dtype)
+    _check("lse", lse, shape[:-1], accumulation_type([q.dtype]))
+    if p is not None:
+        _check("p", p, (*q.shape[:-1], k.shape[-2]), scores_type(q.dtype))
     blocks: dict[str, Any] = {name: options.pop(name) for name in ("Br", "Bc") if name in options}
     given = Options.of(Q, K, **options).for_run()
     if p is not None:
         blocks["P"] = p
     stored = stored_by_forward(algorithm, (q, k, v), given, blocks)
     return _machine(machine).run(algorithms[backward], q, k, v, o, lse[..., None], do, **given, **stored, **blocks)
+
+
+def _check(name: str, x: Any, shape: tuple[int, ...], dtype: Any) -> None:
+    if not isinstance(x, np.ndarray) or x.shape != shape or x.dtype != dtype:
+        found = f"{x.dtype} of shape {x.shape}" if isinstance(x, np.ndarray) else f"a {type(x).__name__}"
+        raise ValueError(f"{name} is {found}: the forward pass gives {dtype} of shape {shape}")
 
 
 def _machine(machine: Machine | str | None) -> Machine:

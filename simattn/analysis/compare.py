@@ -63,7 +63,7 @@ class Result:
         }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Comparison:
     """Algorithms on the same inputs. Prints as a table; `to_dicts()` is the same as plain data."""
 
@@ -96,6 +96,8 @@ class Comparison:
         from ..show.tables import text  # noqa: PLC0415
 
         return text(self)
+
+    __repr__ = __str__
 
     def _repr_html_(self) -> str:
         from ..show.tables import html  # noqa: PLC0415

@@ -1,6 +1,5 @@
 """The options of one attention, checked: for a run, for the truth, and for a strip of rows."""
 
-import operator
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import Any, Self
@@ -10,6 +9,7 @@ from numpy.typing import NDArray
 
 from ..hierarchy.errors import unknown
 from ..hierarchy.given import each
+from ..kernels.scores import checked_window
 
 Array = NDArray[Any]
 
@@ -45,8 +45,15 @@ class Options:
         for name, x in (("bias", others.get("bias")), ("mask", others.get("mask"))):
             if x is not None:
                 _check_scores(name, x, Q, (batch, heads, n_q, n_k))
-        if others.get("dropout"):
+        dropout = others.get("dropout", 0.0)
+        if not 0 <= dropout < 1:
+            raise ValueError(f"dropout={dropout}: a probability from 0 to below 1")
+        if dropout:
             others["seed"] = int(np.random.default_rng(rng).integers(1 << 63))
+        checked_window(others.get("window"))
+        offset = others.get("offset")
+        if offset is not None and not isinstance(offset, int | np.integer):
+            raise TypeError(f"offset={offset!r}: a whole number of keys")
         return cls(
             kv_lens=None if kv_lens is None else _lengths(kv_lens, batch, n_k),
             alibi=None if alibi is None else _slopes(alibi, heads, Q),
@@ -58,11 +65,11 @@ class Options:
         return {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) is not f.default}
 
     def for_run(self, algorithm: Callable[..., Any] | None = None, heads: int = 1, n_q: int = 1) -> dict[str, Any]:
-        """The options that are not at their defaults, for `gpu.run`. An algorithm that packs groups takes a bias or mask of all heads."""
+        """The options that are not at their defaults, for `gpu.run`. An algorithm that packs groups takes a bias or mask of all rows."""
         given = self.given()
         if self.kv_lens is not None:
             given["kv_lens"] = each(self.kv_lens, axis="batch")
-        for name in ("bias", "mask") if getattr(algorithm, "packs_groups", False) else ():
+        for name in ("bias", "mask", "alibi") if getattr(algorithm, "packs_groups", False) else ():
             x = given.get(name)
             x = x[None, None] if x is not None and x.ndim == 2 else x
             if x is not None and x.shape[1:3] != (1, 1):
@@ -90,8 +97,8 @@ def _check_scores(name: str, x: Any, Q: Array, shape: tuple[int, int, int, int])
         raise TypeError(f"{name} is a {type(x).__name__}: give a NumPy array")
     if name == "mask" and x.dtype != bool:
         raise TypeError(f"mask has type {x.dtype}: it is boolean, True where a key is seen; added scores are a bias")
-    if name == "bias" and x.dtype not in (Q.dtype, np.float32) and x.dtype.itemsize > Q.dtype.itemsize:
-        raise TypeError(f"bias has type {x.dtype}, wider than that of Q, {Q.dtype}: convert it with .astype(...)")
+    if name == "bias" and x.dtype not in ({Q.dtype, np.dtype(np.float32)} if Q.dtype.itemsize < 4 else {Q.dtype}):
+        raise TypeError(f"bias has type {x.dtype}: give it the type of Q, {Q.dtype}, with .astype(...), or float32 to a narrower Q")
     wide = x.shape if x.ndim == 4 else (1, 1, *x.shape)
     if len(wide) != 4 or wide[3] != shape[3] or any(n not in (1, m) for n, m in zip(wide, shape, strict=True)):
         raise ValueError(f"{name} has shape {x.shape}: give {shape} or {shape[2:]}; all but the last length may be 1")
@@ -100,11 +107,13 @@ def _check_scores(name: str, x: Any, Q: Array, shape: tuple[int, int, int, int])
 
 
 def _lengths(kv_lens: Any, batch: int, n_k: int) -> tuple[int, ...]:
-    lengths = [operator.index(n) for n in np.broadcast_to(np.asarray(kv_lens, dtype=object), (batch,))]
-    wrong = [n for n in lengths if not 0 <= n <= n_k]
-    if wrong:
-        raise ValueError(f"kv_lens: {wrong[0]} is not from 0 to the {n_k} keys that K has room for")
-    return tuple(lengths)
+    lengths = np.asarray(kv_lens)
+    if lengths.dtype.kind not in "iu" or lengths.shape not in ((), (1,), (batch,)):
+        raise ValueError(f"kv_lens={kv_lens!r}: give a whole number of keys for each of {batch} batch elements")
+    wrong = lengths[(lengths < 0) | (lengths > n_k)]
+    if wrong.size:
+        raise ValueError(f"kv_lens: {int(wrong.flat[0])} is not from 0 to the {n_k} keys that K has room for")
+    return tuple(int(n) for n in np.broadcast_to(lengths, (batch,)))
 
 
 def _slopes(alibi: Any, heads: int, Q: Array) -> Array:

@@ -59,9 +59,12 @@ class _Strip:
 def attention_truth(Q: Array, K: Array, V: Array, **options: Any) -> Truth:
     """softmax(QKᵀ·scale)V in float64 (longdouble for float64 inputs), row strip by row strip, masked keys removed.
 
-    Q (batch, heads, n_q, d); K, V may have fewer heads. options: those of `sa.attention` that belong to the scores. A row that sees
-    no key has O = 0 and lse = −∞.
+    Q (batch, heads, n_q, d), K, V may have fewer heads; or all (N, d). options: those of `sa.attention` that belong to the scores. A
+    row that sees no key has O = 0 and lse = −∞.
     """
+    if Q.ndim == K.ndim == V.ndim == 2:
+        one = attention_truth(Q[None, None], K[None, None], V[None, None], **options)
+        return Truth(one.O[0, 0], one.lse[0, 0])
     q, k, v = _widened(Q, K, V)
     O, lse = np.zeros((*q.shape[:3], v.shape[3]), q.dtype), np.full(q.shape[:3], -np.inf, q.dtype)
     for s in _strips(q, k, **options):
@@ -133,7 +136,7 @@ def _strips(
                 if bias is not None:
                     S = S + _of(bias, b, h, heads, query, key).astype(kind)
                 if alibi is not None:
-                    S = S - kind(np.broadcast_to(alibi, (1, heads, 1, 1))[0, h, 0, 0]) * np.abs(at - key)
+                    S = S - kind(np.ravel(alibi)[h if np.size(alibi) > 1 else 0]) * np.abs(at - key)
                 S = np.where(seen, S, -np.inf)
                 m = S.max(axis=1, keepdims=True)
                 P = np.exp(S - np.where(m == -np.inf, 0, m))

@@ -30,7 +30,9 @@ def packs_groups(algorithm: Function) -> Function:
     return algorithm
 
 
-Selection = Any  # of lanes: two slices, or two index arrays that broadcast against each other
+Selection = tuple[
+    Any, Any
+]  # of lanes, on the axes batch and kv_head: slices, or lists of numbers where they do not follow one another
 
 
 @dataclass(frozen=True)
@@ -97,10 +99,14 @@ class Workload:
         """How many lanes there are on each axis."""
         return self.batch, self.kv_heads, 1 if self.packed else self.group
 
-    @property
-    def numbers(self) -> Data:
-        """The number of each lane, batch · heads + head."""
-        return np.arange(math.prod(self.lanes)).reshape(self.lanes)
+    def numbers_of(self, lanes: Selection) -> Data:
+        """The number of each of these lanes, batch · heads + head."""
+        batch, heads = lanes
+        return np.arange(math.prod(self.lanes)).reshape(self.lanes)[batch][:, heads]
+
+    def place(self, whole: Data, lanes: Selection, part: Data) -> None:
+        """Write what these lanes made into an output of all."""
+        whole[lanes if slice in map(type, lanes) else np.ix_(*lanes)] = part
 
     def groups(self, lane_bytes: int) -> Iterator[Selection]:
         """Lanes that run side by side: whole groups of heads, evenly dealt, whose tiles stay in cache, with one value of each `each`."""
@@ -115,12 +121,13 @@ class Workload:
     def take(self, name: str, lanes: Selection) -> Data:
         """The part of an array that a group of lanes sees; an axis of length 1 broadcasts."""
         x = self.arrays[name]
-        return x[tuple(s if n > 1 else slice(None) for s, n in zip(lanes, x.shape, strict=False))]
+        batch, heads = (s if n > 1 else slice(None) for s, n in zip(lanes, x.shape, strict=False))
+        return x[batch][:, heads]
 
     def value(self, name: str, lanes: Selection) -> Any:
         """The value of an `each` for a group of lanes: a number, or integers in HBM."""
         x = self.each[name]
-        k = int(self.numbers[lanes].flat[0]) // self.lanes[2]  # the number of a KV head, over the whole batch
+        k = int(self.numbers_of(lanes).flat[0]) // self.lanes[2]  # the number of a KV head, over the whole batch
         value = x.values[k // self.kv_heads if x.axis == "batch" else k % self.kv_heads * self.group]
         return value[None, None, None] if isinstance(value, np.ndarray) else value
 
@@ -149,10 +156,9 @@ class Workload:
             raise ValueError(f"{name}: the {self.group} heads that share a KV head run side by side, so their values must be equal")
 
 
-def _selection(batch: list[int], heads: list[int]) -> Selection:
+def _selection(*numbers: list[int]) -> Any:
     """Slices, where the numbers follow one another: they need no copies."""
-    runs = [slice(x[0], x[-1] + 1) if x[-1] - x[0] == len(x) - 1 else None for x in (batch, heads)]
-    return tuple(runs) if None not in runs else np.ix_(batch, heads)
+    return tuple(slice(x[0], x[-1] + 1) if x[-1] - x[0] == len(x) - 1 else x for x in numbers)
 
 
 def _check(name: str, x: Data) -> None:

@@ -108,7 +108,7 @@ class Machine:
                 if made._lanes == math.prod(workload.lanes):
                     outputs[made.name] = made._data
                 else:
-                    outputs.setdefault(made.name, _whole(made, workload))[lanes] = made._data
+                    workload.place(outputs.setdefault(made.name, _whole(made, workload)), lanes, made._data)
         return Run(
             algorithm=_name(algorithm),
             machine=self.name,
@@ -128,7 +128,7 @@ class Machine:
             self,
             acc=storage if self.rounds_every_operation else accumulation_type(stored),
             storage=storage,
-            numbers=workload.numbers[lanes],
+            numbers=workload.numbers_of(lanes),
             packs=workload.packed and workload.group > 1,
             lanes=math.prod(workload.lanes),
             inputs=sum(x.nbytes for x in arrays),

@@ -60,11 +60,11 @@ def block_sparse(
 
 def block_kinds(block_mask: Any, scores: Scores, Br: int, Bc: int) -> Any:
     """A function that reads the kind of block (i, j) from a mask of the right shape, and refuses what is no kind."""
-    shape = (len(blocks(scores.rows, Br)), len(blocks(scores.n_k, Bc)))
+    shape = (len(blocks(scores.rows, Br)), len(blocks(scores.keys, Bc)))
     if not isinstance(block_mask, HbmArray) or block_mask.shape != shape:
         raise ValueError(
             f"block_mask has shape {getattr(block_mask, 'shape', None)}: blocks of {Br} × {Bc} make {shape} of {scores.rows} "
-            f"queries and {scores.n_k} keys; give whole numbers of that shape, or other Br and Bc"
+            f"queries and {scores.keys} keys; give whole numbers of that shape, or other Br and Bc"
         )
 
     def kind(sram: Sram, i: slice, j: slice) -> int:

@@ -15,7 +15,7 @@ def naive(
     """Standard attention, algorithm 0 of FlashAttention (Dao et al. 2022, arXiv 2205.14135): S = QKᵀ, P = softmax(S), O = PV.
 
     Q (N, d), K (n_k, d), V (n_k, d_v) -> O (N, d_v), lse (N, 1). N² elements cross HBM four times: S and P, each out and in; S
-    comes in twice where a row of it does not fit on chip. return_P: P (N, n_k), before dropout, too; NaN in blocks that nothing visits.
+    comes in twice where a row of it does not fit on chip. return_P: P (N, n_k) before dropout, too.
     """
     scores = Scores(Q, K, V, **options)
     N, n_k, d_v = Q.shape[0], K.shape[0], V.shape[1]
@@ -33,4 +33,7 @@ def naive(
             Pij = scores.drop(sram, sram.load(P[i, j]), i, j)
             Oi = Oi + Pij.astype(V.dtype) @ sram.load(V[j])
         sram.store(O[i], Oi)
+    unvisited = [(i, j) for i in blocks(N, Br) for j in blocks(n_k, Bc) if j not in scores.visits(i, Bc)] if return_P else []
+    for sram, (i, j) in gpu.launch("zero P", unvisited) if unvisited else ():
+        sram.store(P[i, j], sram.zeros((size(i), size(j))))
     return (O, L, P) if return_P else (O, L)

@@ -42,7 +42,7 @@ class Scores:
         if K.shape[0] != V.shape[0]:
             raise ValueError(f"{shapes}: K and V must have the same number of keys")
         self.rows, self.n_q, self.packed = Q.shape[0], Q.shape[0] // group, group > 1
-        keys = K.shape[0] if n_k is None else n_k
+        self.keys = keys = K.shape[0] if n_k is None else n_k
         self.n_k = keys if kv_lens is None else _within("kv_lens", kv_lens, keys)
         self.scale = _finite("scale", Q.shape[1] ** -0.5 if scale is None else scale)
         self.softcap = softcap
@@ -52,7 +52,7 @@ class Scores:
         for name, x, columns in (("bias", bias, keys), ("mask", mask, keys), ("alibi", alibi, 1)):
             if x is not None:
                 _check(name, x, self.rows, columns)
-        self.left, self.right = _window(window)
+        self.left, self.right = checked_window(window)
         if causal:
             self.right = 0 if self.right is None else min(self.right, 0)
         self.offset = self.n_k - self.n_q if offset is None else operator.index(offset)
@@ -187,10 +187,11 @@ def _check(name: str, x: Any, rows: int, columns: int) -> None:
         raise ValueError(f"{name} has shape {x.shape}: give {(rows, columns)}, or {(1, columns)} for all rows alike")
 
 
-def _window(window: Any) -> tuple[int | None, int | None]:
+def checked_window(window: Any) -> tuple[int | None, int | None]:
     if window is None:
         return None, None
-    if not isinstance(window, tuple | list) or len(window) != 2 or any(w is not None and operator.index(w) < 0 for w in window):
+    whole = (int, np.integer, type(None))
+    if not isinstance(window, tuple | list) or len(window) != 2 or any(not isinstance(w, whole) or (w or 0) < 0 for w in window):
         raise ValueError(f"window={window!r}: give (left, right), each a number of keys from 0 on, or None for no bound")
     return window[0], window[1]
 
