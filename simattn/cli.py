@@ -1,4 +1,4 @@
-"""The command line: `simattn compare` and `simattn machines`."""
+"""The command line: `simattn compare`, `simattn machines` and `simattn reproduce`."""
 
 import json
 import sys
@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from . import __version__
 from .analysis.compare import Comparison, compare
 from .analysis.inputs import Workload, draw
+from .analysis.reproduce import GROUPS, reproduce
 from .analysis.tensors import TensorFileError, read_qkv, shipped_qkv
 from .hierarchy.catalogue import machine as catalogue_machine
 from .hierarchy.catalogue import machines as catalogue_machines
@@ -126,6 +127,25 @@ def machines_command(json_: Json = False) -> None:
         typer.echo(json.dumps({"machines": [{**vars(m)} for m in known]}))
     else:
         _show(machines_table(known))
+
+
+@app.command("reproduce")
+def reproduce_command(
+    groups: Annotated[list[str] | None, typer.Argument(metavar="GROUP", help=f"{', '.join(GROUPS)}; all unless given.")] = None,
+    json_: Json = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the page docs/reproduced.md.")] = False,
+) -> None:
+    """Hold published figures against executed runs: what papers print, what is counted, the ratio, and why they differ."""
+    if json_ and markdown:
+        raise ValueError("give --json or --markdown, not both")
+    with Patient(len(groups or GROUPS), Console(stderr=True, quiet=json_)) as progress:
+        done = reproduce(groups or None, progress)
+    if json_:
+        typer.echo(json.dumps({"rows": done.to_dicts()}, allow_nan=False))
+    elif markdown:
+        typer.echo(done.markdown(), nl=False)
+    else:
+        _show(done)
 
 
 class Patient:

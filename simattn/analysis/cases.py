@@ -1,5 +1,6 @@
 """What is compared: attention, or its gradients. Each knows its truth, how to run it, and the error of a run."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,16 +17,19 @@ UNLIMITED = Machine(name="unlimited", sram=1 << 60)
 
 
 class Forward:
-    """O = softmax(QKᵀ)V."""
+    """O = softmax(QKᵀ)V. sparse: the block_mask, and the mask of its partial blocks, of which options.mask is the whole."""
 
-    def __init__(self, Q: Array, K: Array, V: Array, options: Options, _: Array | None = None) -> None:
-        self.qkv, self.options = (Q, K, V), options
+    def __init__(self, Q: Array, K: Array, V: Array, options: Options, sparse: dict[str, Any] | None = None) -> None:
+        self.qkv, self.options, self.sparse = (Q, K, V), options, sparse
 
     def truth(self) -> Truth:
         return attention_truth(*self.qkv, **self.options.given())
 
     def run(self, machine: Machine, name: str, own: dict[str, Any]) -> Run:
         algorithm = algorithms[name]
+        if name == "block_sparse" and self.sparse is not None:
+            options = replace(self.options, mask=self.sparse["mask"]).for_run()
+            return machine.run(algorithm, *self.qkv, **options, block_mask=self.sparse["block_mask"], **own)
         return machine.run(algorithm, *self.qkv, **self.options.for_run(algorithm, *self.qkv[0].shape[1:3]), **own)
 
     def error(self, run: Run, truth: Truth) -> Error:

@@ -13,7 +13,7 @@ from ..hierarchy.run import Run
 from ..kernels import algorithms
 from .cases import Backward, Forward
 from .inputs import SCORES, Array, Workload, checked_qkv, parameters
-from .options import Options
+from .options import Options, elementwise
 from .truth import Error, largest_of, tolerance
 
 Progress = Callable[[str], None]
@@ -122,7 +122,7 @@ def compare(
 
     machine: a Machine or a catalogue name. Q, K, V: (N, d) or (batch, heads, N, d). options: those of `sa.attention`; Br and Bc; and
     what only some algorithms take (splits, steps), which the others are not given. backward: run `<name>_backward` instead, on dO,
-    drawn from N(0, 1) unless given. An algorithm that does not fit keeps a row that says so. Exact means an error of at most twice
+    drawn from N(0, 1) unless given. With a block_mask, `block_sparse` takes it, and the others the boolean mask that it stands for. An algorithm that does not fit keeps a row that says so. Exact means an error of at most twice
     the naive algorithm's in the same type, plus 4·eps times the largest magnitude of the truth.
     """
     machine = catalogue_machine(machine) if isinstance(machine, str) else machine
@@ -137,9 +137,16 @@ def compare(
     own = {name: options.pop(name) for name in list(options) if name not in SCORES}
     for name in own:
         if not any(name in parameters(known[algorithm]) for algorithm in names):
-            raise TypeError(unknown("option", name, {*SCORES, *(p for f in known.values() for p in parameters(f))}))
+            everything = {*SCORES, *(p for f in known.values() for p in parameters(f))}
+            raise TypeError(
+                f"no option of {', '.join(names)}: {name}" if name in everything else unknown("option", name, everything)
+            )
+    sparse = None
+    if "block_mask" in own:
+        sparse = {"block_mask": own.pop("block_mask"), "mask": options.get("mask")}
+        options["mask"] = elementwise(**sparse, Br=own.get("Br"), Bc=own.get("Bc"), shape=(Q.shape[2], K.shape[2]))
     asked = Options.of(Q, K, **options)
-    case: Any = (Backward if backward else Forward)(Q, K, V, asked, dO)
+    case: Any = Backward(Q, K, V, asked, dO) if backward else Forward(Q, K, V, asked, sparse)
     progress("float64")
     truth = case.truth()
     runs: dict[str, Run | str] = {}

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from ..hierarchy.errors import unknown
 from ..hierarchy.given import each
+from ..kernels import DECODING
 from ..kernels.scores import checked_window
 
 Array = NDArray[Any]
@@ -67,6 +68,10 @@ class Options:
     def for_run(self, algorithm: Callable[..., Any] | None = None, heads: int = 1, n_q: int = 1) -> dict[str, Any]:
         """The options that are not at their defaults, for `gpu.run`. An algorithm that packs groups takes a bias or mask of all rows."""
         given = self.given()
+        if algorithm in DECODING and not self.causal:
+            raise ValueError(
+                f"{getattr(algorithm, '__name__', '')} decodes, and a token sees only those before it: give causal=True"
+            )
         if self.kv_lens is not None:
             given["kv_lens"] = each(self.kv_lens, axis="batch")
         for name in ("bias", "mask", "alibi") if getattr(algorithm, "packs_groups", False) else ():
@@ -90,6 +95,20 @@ class Options:
 
         lengths = None if self.kv_lens is None else (length,)
         return replace(self, bias=part(self.bias), mask=part(self.mask), offset=offset + start, kv_lens=lengths)
+
+
+def elementwise(block_mask: Any, mask: Array | None, Br: Any, Bc: Any, shape: tuple[int, int]) -> Array:
+    """The boolean mask (n_q, n_k), or one for each head, that a mask of blocks stands for; ValueError where the shapes do not fit."""
+    if Br is None or Bc is None:
+        raise ValueError("a block_mask is for blocks of one size: give Br and Bc")
+    kinds = np.asarray(block_mask)
+    blocks = (-(-shape[0] // Br), -(-shape[1] // Bc))
+    if kinds.shape != blocks:
+        raise ValueError(
+            f"block_mask has shape {kinds.shape}: blocks of {Br} × {Bc} make {blocks} of {shape[0]} queries and {shape[1]} keys"
+        )
+    whole = np.repeat(np.repeat(kinds, Br, axis=0), Bc, axis=1)[: shape[0], : shape[1]]
+    return np.asarray((whole == 1) | ((whole == 2) & (True if mask is None else mask)))
 
 
 def _check_scores(name: str, x: Any, Q: Array, shape: tuple[int, int, int, int]) -> None:

@@ -60,4 +60,4 @@ def table(name: str, x: Data) -> Data:
     limit = np.iinfo(INTEGER)
     if int(x.min()) < limit.min or int(x.max()) > limit.max:
         raise ValueError(f"{name}: {int(x.min())} to {int(x.max())}; a table in HBM holds 32-bit integers")
-    return np.ascontiguousarray(x, INTEGER)
+    return np.array(x, INTEGER)

@@ -36,13 +36,14 @@ class Gpu:
         numbers: Data,
         packs: bool,
         lanes: int,
+        common: frozenset[str],
         inputs: int,
         account: Account,
     ) -> None:
         self._machine, self._acc, self._total = machine, acc, lanes
         self._storage, self._shape, self._lanes = storage, numbers.shape, numbers.size
         self._numbers = None if packs else numbers  # of the lanes; a packed tile holds rows of several
-        self._inputs, self._account = inputs, account
+        self._common, self._inputs, self._account = common, inputs, account
         self._known: dict[tuple[Any, ...], Operation] = {}
         self._made: dict[str, HbmArray] = {}
         self._taken: set[str] = set()
@@ -74,6 +75,7 @@ class Gpu:
             or not all(isinstance(n, int | np.integer) and n > 0 for n in shape)
         ):
             raise ValueError(f"gpu.empty {name!r} of shape {shape}: at least two dimensions, each at least 1")
+        self._check_like(like, f"gpu.empty {name!r}")
         kind = self._storage if dtype is None else BOOL if dtype == BOOL else storage_type(dtype)
         lanes = self._shape if like is None else like._data.shape[:LANE_AXES]
         nbytes = math.prod((*lanes, *map(int, shape))) * kind.itemsize
@@ -96,6 +98,7 @@ class Gpu:
         self._refuse_open(f"launch {kernel!r}")
         if not grid:
             raise TypeError(f"launch {kernel!r}: say over what, as gpu.launch({kernel!r}, blocks(N, Br))")
+        self._check_like(like, f"launch {kernel!r}")
         self._open = kernel
         self._account.kernel(kernel)
         return self._programs(kernel, grid, self._shape if like is None else like._data.shape[:LANE_AXES])
@@ -135,6 +138,14 @@ class Gpu:
         self._account.footprint += sum(made._data.nbytes for name, made in self._made.items() if name not in returned)
         self._made.clear()  # arrays know their run: without this they would wait for the garbage collector, S and P among them
         return outputs
+
+    def _check_like(self, like: Any, what: str) -> None:
+        if like is None:
+            return
+        if not isinstance(like, HbmArray):
+            raise TypeError(f"{what}: like={like!r} is no array in HBM")
+        if like.name in self._common:
+            raise ValueError(f"{what}: {like.name} is shared by other heads than those of a group, or by the whole batch")
 
     def _refuse_open(self, what: str) -> None:
         if self._open is not None:

@@ -12,7 +12,7 @@ LANE_AXES = 3  # (batch, kv_head, group) lead every array's data; the algorithm 
 
 ALL_LANES = (slice(None),) * LANE_AXES
 
-LOADED, STORED, ADDED = 1, 2, 3  # marks of what other thread blocks of the current launch did to an element; the larger wins
+LOADED, STORED, ADDED = 1, 2, 4  # bits: what other thread blocks of the current launch did to an element
 
 
 class HbmArray(Sealed):

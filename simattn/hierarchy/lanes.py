@@ -72,6 +72,8 @@ class Workload:
         if not heads <= {most, least} or most % least:
             raise ValueError(f"{_shapes(leading)}: {most} heads cannot share {sorted(heads - {most})} KV heads evenly")
         batch, group = batches.pop(), most // least
+        if pack and leading and four[next(iter(leading))].shape[1] != most:
+            raise ValueError(f"{_shapes(leading)}: the queries of a group are packed, so the first array has the most heads")
 
         def arrange(name: str, x: Data) -> Data:
             b, h, rows, columns = x.shape
@@ -99,13 +101,20 @@ class Workload:
         """How many lanes there are on each axis."""
         return self.batch, self.kv_heads, 1 if self.packed else self.group
 
+    @property
+    def table_bytes(self) -> int:
+        """What the tables of every `each` take in HBM."""
+        return sum(x.nbytes for each in self.each.values() for x in each.values if isinstance(x, np.ndarray))
+
     def numbers_of(self, lanes: Selection) -> Data:
         """The number of each of these lanes, batch · heads + head."""
         batch, heads = lanes
         return np.arange(math.prod(self.lanes)).reshape(self.lanes)[batch][:, heads]
 
-    def place(self, whole: Data, lanes: Selection, part: Data) -> None:
-        """Write what these lanes made into an output of all."""
+    def place(self, name: str, whole: Data, lanes: Selection, part: Data) -> None:
+        """Write what these lanes made into an output of all; ValueError where its shape differs from that of others."""
+        if part.shape[3:] != whole.shape[3:]:
+            raise ValueError(f"output {name} has shape {part.shape[3:]} for one value of `each`, and {whole.shape[3:]} for another")
         whole[lanes if slice in map(type, lanes) else np.ix_(*lanes)] = part
 
     def groups(self, lane_bytes: int) -> Iterator[Selection]:

@@ -69,7 +69,7 @@ class Machine:
             VAR_POSITIONAL,
             VAR_KEYWORD,
         ):
-            raise TypeError(f"{_name(algorithm)}{signature}: an algorithm takes the gpu first, then its arrays")
+            raise TypeError(f"{_name(algorithm)}{_plainly(signature)}: an algorithm takes the gpu first, then its arrays")
         asked = [name for name in BLOCK_OPTIONS if name in signature.parameters]
         given = [name for name in asked if name in options]
         if given or not asked:
@@ -104,11 +104,16 @@ class Machine:
                     gpu, *(seen.get(name, x) for name, x in zip(names, args, strict=True)),
                     **(options | {name: seen[name] for name in keywords}),
                 )  # fmt: skip
-            for made in gpu._finish(result):
+            finished = gpu._finish(result)
+            if outputs and [made.name for made in finished] != list(outputs):
+                raise ValueError(
+                    f"outputs {', '.join(m.name for m in finished)} for one value of `each`, {', '.join(outputs)} for another"
+                )
+            for made in finished:
                 if made._lanes == math.prod(workload.lanes):
                     outputs[made.name] = made._data
                 else:
-                    workload.place(outputs.setdefault(made.name, _whole(made, workload)), lanes, made._data)
+                    workload.place(made.name, outputs.setdefault(made.name, _whole(made, workload)), lanes, made._data)
         return Run(
             algorithm=_name(algorithm),
             machine=self.name,
@@ -131,7 +136,8 @@ class Machine:
             numbers=workload.numbers_of(lanes),
             packs=workload.packed and workload.group > 1,
             lanes=math.prod(workload.lanes),
-            inputs=sum(x.nbytes for x in arrays),
+            common=frozenset(name for name, x in workload.arrays.items() if x.shape[:2] != workload.lanes[:2]),
+            inputs=sum(x.nbytes for x in arrays) + workload.table_bytes,
             account=account,
         )
 
@@ -157,9 +163,15 @@ def _bind(name: str, signature: inspect.Signature, args: tuple[Any, ...], option
     try:
         signature.bind(None, *args, **options)
     except TypeError as error:
-        raise TypeError(f"{name}{signature}: {error}") from None
+        raise TypeError(f"{name}{_plainly(signature)}: {error}") from None
     positional = [p for p in list(signature.parameters.values())[1:] if p.kind is not KEYWORD_ONLY]
     return [p.name if p.kind is not VAR_POSITIONAL else f"{p.name}{i}" for i, p in _spread(positional, len(args))]
+
+
+def _plainly(signature: inspect.Signature) -> inspect.Signature:
+    """Without types, for a message."""
+    bare = [p.replace(annotation=p.empty) for p in signature.parameters.values()]
+    return signature.replace(parameters=bare, return_annotation=signature.empty)
 
 
 def _spread(parameters: list[inspect.Parameter], n: int) -> list[tuple[int, inspect.Parameter]]:

@@ -25,6 +25,7 @@ class Program:
 
     def __init__(self, gpu: "Gpu", kernel: str, frame: FrameType, lanes: tuple[int, ...]) -> None:
         self._gpu, self._kernel, self._lanes = gpu, kernel, lanes
+        self._narrow = lanes != gpu._shape  # once for several heads
         self._frame: FrameType | None = frame  # the frame that holds the loop: its current line is the line of each operation
         self._code = frame.f_code
         self._acc, self._index, self._capacity = gpu.acc, wide(gpu.acc), gpu.machine.sram
@@ -143,7 +144,7 @@ class Program:
         """Lose the SRAM, mark what other thread blocks must now leave alone, and give the log."""
         self._frame = None
         for marks, mark in self._touched:
-            np.maximum(marks, mark, out=marks)
+            np.bitwise_or(marks, mark, out=marks)
         return tuple(self._log)
 
     def _overflow(self, t: int, live: list[tuple[int, int]]) -> SramOverflow:

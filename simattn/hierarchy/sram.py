@@ -25,13 +25,13 @@ class Sram(Program):
 
     def load(self, array: Any) -> Tile:
         """A tile (r, c) with the values of a slice of an HBM array: `sram.load(K[j])`. Counts an HBM read."""
-        if not isinstance(array, HbmArray) or array._run is not self._gpu or array._load is None:
+        if self._narrow or not isinstance(array, HbmArray) or array._run is not self._gpu or array._load is None:
             array._load = self._loading(array)
         data = array._data
         if array._marks is not None:
             if (mark := array._marks.max()) > LOADED:
                 self._race(array, "loads", mark)
-            self._touched.append((array._marks, LOADED))
+            self._touch(array, LOADED)
             data = data.copy()
         return self._do(array._load, (), data)
 
@@ -50,7 +50,7 @@ class Sram(Program):
         if mark := array._marks.max():  # type: ignore[union-attr]
             self._race(array, "overwrites", mark)
         rounded = self._do(operation, (self._own(tile),), tile._data)
-        self._touched.append((array._marks, STORED))  # type: ignore[arg-type]
+        self._touch(array, STORED)
         array._data[...] = rounded._data
 
     def atomic_add(self, array: HbmArray, tile: Tile) -> None:
@@ -60,10 +60,8 @@ class Sram(Program):
         """
         operation = self._storing(array, tile, "atomic_add to", operations.atomic_add)
         marks: Data = array._marks  # type: ignore[assignment]
-        if (mark := marks.max()) and (mark != ADDED or marks.min() != ADDED):
-            other = marks[marks != ADDED].max(initial=0)
-            if other:
-                self._race(array, "adds to", other)
+        if other := np.bitwise_and(marks, LOADED | STORED).max():
+            self._race(array, "adds to", other)
         batch, heads, shared, *_ = array._data.shape
         if (batch, heads) != self._lanes[:2]:
             raise ValueError(f"atomic_add to {array.name}: it is shared by other heads than those of a group")
@@ -77,7 +75,7 @@ class Sram(Program):
         for term in terms:
             sums = array._data.astype(kind, copy=False) + term.astype(kind, copy=False)
             array._data[...] = round_to(sums, array.dtype)
-        self._touched.append((marks, ADDED))
+        self._touch(array, ADDED)
 
     def load_int(self, element: Any) -> int:
         """An integer that steers the program, from a table in HBM: `sram.load_int(table[p])`. Counts an HBM read of 4 bytes."""
@@ -90,6 +88,13 @@ class Sram(Program):
 
     def random(self, rows: Any, columns: Any, seed: int) -> Tile:
         """Uniform numbers in [0, 1) as an index tile: Philox of (seed, head, row, column), whatever the blocks and their order."""
+        bounded = all(isinstance(s, slice) and s.stop is not None and 0 <= (s.start or 0) < s.stop for s in (rows, columns))
+        if not bounded:
+            raise ValueError(f"random of rows {rows} and columns {columns}: give slices with an end, as those of sa.blocks")
+        if self._lanes != self._gpu._shape:
+            raise TypeError(
+                f"{self._kernel}: random numbers go by head, and this launch runs once for several; launch without like="
+            )
         if self._gpu._numbers is None:
             raise TypeError(f"{self._kernel}: random numbers go by head and row, which an algorithm that packs groups does not see")
         if not 0 <= operator.index(seed) < 1 << 64:
@@ -134,9 +139,16 @@ class Sram(Program):
             raise TypeError(f"{action} {array.name}: inputs are read-only; make an output with gpu.empty(...)")
         if tile.shape != shape:
             raise ValueError(f"{action} {array.name}: the slice is {shape}, the tile {tile.shape}; they must be equal")
-        if (array.dtype == BOOL) != (tile.dtype == BOOL):
+        if (array.dtype == BOOL) != (tile.dtype == BOOL) or (array.dtype == BOOL and kind is operations.atomic_add):
             raise TypeError(f"{action} {array.name}: a {tile.dtype.name} tile, but the array is {array.dtype.name}")
         return kind(array.name, tile._spec, array.dtype)  # type: ignore[no-any-return]
+
+    def _touch(self, array: HbmArray, mark: int) -> None:
+        """Mark what this thread block did: at once, where heads share the array, for their thread blocks run at once too."""
+        if array._lanes < math.prod(self._lanes):
+            np.bitwise_or(array._marks, mark, out=array._marks)  # type: ignore[arg-type]
+        else:
+            self._touched.append((array._marks, mark))  # type: ignore[arg-type]
 
     def _slice(self, array: HbmArray, action: str) -> tuple[int, int]:
         if not isinstance(array, HbmArray):
@@ -153,7 +165,7 @@ class Sram(Program):
         return rows, columns
 
     def _race(self, array: HbmArray, does: str, mark: int) -> NoReturn:
-        did = {LOADED: "loaded", STORED: "stored", ADDED: "added to"}[int(mark)]
+        did = "added to" if mark & ADDED else "stored" if mark & STORED else "loaded"
         raise RuntimeError(
             f"{self._kernel}: a thread block {does} what another of the same launch {did} (in {array.name}): "
             "on a GPU they run at once; meet in a later launch"

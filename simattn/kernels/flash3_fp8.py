@@ -25,8 +25,7 @@ def flash3_fp8(
     `sa.quantize` gives them -> O (N, d_v) in bfloat16, lse (N, 1).
     """
     scores = Scores(Q, K, V, **options)
-    if scores.dropout:
-        raise ValueError(f"dropout={scores.dropout}: flash3_fp8 has none; P/(1 − dropout) would leave the range of float8")
+    scores.refuse_dropout("flash3_fp8")  # P/(1 − dropout) would leave the range of float8
     N, n_k, d_v = Q.shape[0], K.shape[0], V.shape[1]
     O, L = gpu.empty((N, d_v), name="O", dtype="bfloat16"), gpu.empty((N, 1), name="lse", dtype=gpu.acc)
     for sram, i in gpu.launch("flash3_fp8", blocks(N, Br)):  # thread blocks: parallel on a GPU

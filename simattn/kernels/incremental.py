@@ -25,13 +25,15 @@ def incremental(
     checks them. The queries of a group of heads are rows of one tile, so the cache is read once a group. steps: all unless given.
     """
     n, d_v = K.shape[0], V.shape[1]
-    prompt = n - checked_steps(n, steps, tokens, causal) * tokens
+    prompt = n - checked_steps(Q.shape[0] // group, n, steps, tokens, causal) * tokens
     room = n if capacity is None else capacity
     if room < n:
         raise ValueError(
             f"capacity={capacity}: the cache has no room for the {n} keys of {prompt} prompt and {n - prompt} new tokens"
         )
     scores = Scores(Q, K, V, group, causal=True, **options)
+    scores.refuse_dropout("incremental")
+    scores.refuse_offset("incremental")
     K_cache, V_cache = gpu.empty((room, K.shape[1]), name="K_cache", like=K), gpu.empty((room, d_v), name="V_cache", like=V)
     O, L = gpu.empty((group * n, d_v), name="O"), gpu.empty((group * n, 1), name="lse", dtype=gpu.acc)
 

@@ -25,6 +25,7 @@ def mla(
     if not 1 <= latent <= C.shape[1]:
         raise ValueError(f"latent={latent}: the cache C {C.shape} has {C.shape[1]} columns, of which the first are the value")
     scores = Scores(Q, C, C, group, scale=scale, **options)
+    scores.refuse_dropout("mla")
     N = Q.shape[0]
     O, L = gpu.empty((N, latent), name="O"), gpu.empty((N, 1), name="lse", dtype=gpu.acc)
     for sram, i in gpu.launch("mla", blocks(N, Br)):

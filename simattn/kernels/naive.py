@@ -19,7 +19,7 @@ def naive(
     """
     scores = Scores(Q, K, V, **options)
     N, n_k, d_v = Q.shape[0], K.shape[0], V.shape[1]
-    S, P = (gpu.empty((N, n_k), name=name, dtype=scores_type(Q.dtype)) for name in "SP")
+    S, P = (gpu.empty((N, n_k), name=name, dtype=scores_type(Q.dtype, gpu.acc)) for name in "SP")
     O, L = gpu.empty((N, d_v), name="O"), gpu.empty((N, 1), name="lse", dtype=gpu.acc)
 
     for sram, (i, j) in gpu.launch("scores", scores.pairs(Br, Bc)):

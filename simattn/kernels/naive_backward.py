@@ -23,7 +23,7 @@ def naive_backward(
     N, n_k = Q.shape[0], K.shape[0]
     dQ = Gradient(gpu, Q, "dQ", Br)
     dK, dV = (Gradient(gpu, x, name, Bc, scores.n_k) for x, name in ((K, "dK"), (V, "dV")))
-    dP, dS = (gpu.empty((N, n_k), name=name, dtype=scores_type(Q.dtype)) for name in ("dP", "dS"))
+    dP, dS = (gpu.empty((N, n_k), name=name, dtype=scores_type(Q.dtype, gpu.acc)) for name in ("dP", "dS"))
 
     for sram, j in gpu.launch("dV", blocks(scores.n_k, Bc)):
         dVj = sram.zeros((size(j), V.shape[1]))

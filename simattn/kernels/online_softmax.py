@@ -20,7 +20,7 @@ def online_softmax(
     """
     scores = Scores(Q, K, V, **options)
     N, n_k, d_v = Q.shape[0], K.shape[0], V.shape[1]
-    S = gpu.empty((N, n_k), name="S", dtype=scores_type(Q.dtype))
+    S = gpu.empty((N, n_k), name="S", dtype=scores_type(Q.dtype, gpu.acc))
     M, D = (gpu.empty((N, 1), name=name, dtype=gpu.acc) for name in "ml")
     O, L = gpu.empty((N, d_v), name="O"), gpu.empty((N, 1), name="lse", dtype=gpu.acc)
 

@@ -30,6 +30,8 @@ def paged(
     """
     _check("table", table, "(n,)")
     _check("lens", lens, "(1,)")
+    if K.shape[:2] != V.shape[:2]:
+        raise ValueError(f"pools of {K.shape[0]} pages of {K.shape[1]} and {V.shape[0]} pages of {V.shape[1]}: K and V share them")
     page, room = K.shape[1], table.shape[0] * K.shape[1]
     N, d_v = Q.shape[0], V.shape[2]
     chunk = math.ceil(table.shape[0] / checked(splits, table.shape[0])) * page
@@ -40,6 +42,7 @@ def paged(
         if not 0 <= n_k <= room:
             raise ValueError(f"lens[0] = {n_k}: the table's {table.shape[0]} pages of {page} have room for {room} keys")
         scores = Scores(Q, K[0], V[0], group, n_k, **options)
+        scores.refuse_dropout("paged")
         Qi = sram.load(Q[i])
         Oi, l, m = sram.zeros((size(i), d_v)), sram.zeros((size(i), 1)), sram.full((size(i), 1), lowest(gpu.acc))
         for j in scores.visits(i, page, within=slice(s * chunk, (s + 1) * chunk)):

@@ -31,8 +31,10 @@ def recompute_decode(
     """
     n, d_v = K.shape[0], V.shape[1]
     scores = Scores(Q, K, V, causal=True, **options)
+    scores.refuse_dropout("recompute_decode")
     O, L = gpu.empty((n, d_v), name="O"), gpu.empty((n, 1), name="lse", dtype=gpu.acc)
-    prompt = n - checked_steps(n, steps, 1, causal)
+    prompt = n - checked_steps(Q.shape[0], n, steps, 1, causal)
+    scores.refuse_offset("recompute_decode")
     for prefix in range(max(prompt, 1), n + 1):
         for sram, i in gpu.launch("prefill" if prefix == prompt else "step", blocks(prefix, Br)):
             Qi = sram.load(Q[i])
@@ -50,8 +52,10 @@ def recompute_decode(
     return O, L
 
 
-def checked_steps(n: int, steps: int | None, tokens: int, causal: bool) -> int:
+def checked_steps(queries: int, n: int, steps: int | None, tokens: int, causal: bool) -> int:
     """How many steps of so many tokens, or an error."""
+    if queries != n:
+        raise ValueError(f"{queries} queries on {n} keys: decoding has a query, a key and a value for each token, the prompt's too")
     if not causal:
         raise ValueError("causal=False: a token is decoded before those that follow it, so decoding is causal")
     if operator.index(tokens) < 1:

@@ -60,6 +60,16 @@ class Scores:
             raise ValueError(f"dropout={dropout}: a probability from 0 to below 1")
         self.dropout, self.seed = float(dropout), seed
 
+    def refuse_dropout(self, name: str) -> None:
+        """ValueError if dropout is asked of an algorithm that has none."""
+        if self.dropout:
+            raise ValueError(f"dropout={self.dropout}: {name} has none")
+
+    def refuse_offset(self, name: str) -> None:
+        """ValueError if a query sees beyond its own key, in an algorithm that decodes token by token."""
+        if self.offset > 0:
+            raise ValueError(f"offset={self.offset}: in {name}, token i sees the keys up to its own")
+
     def visits(self, i: slice, Bc: int, within: slice | None = None) -> list[slice]:
         """The blocks of keys of which rows i see any; within a range that begins at a multiple of Bc, if one is given."""
         first, last = self._queries(i)
@@ -196,6 +206,9 @@ def checked_window(window: Any) -> tuple[int | None, int | None]:
     return window[0], window[1]
 
 
-def scores_type(storage: DType) -> DType:
-    """The type in which S and P lie in HBM: the storage type, or float16 for a float8, in which no score would survive."""
-    return np.dtype(np.float16) if storage.itemsize == 1 else storage
+def scores_type(storage: DType, acc: DType | None = None) -> DType:
+    """The type in which S and P lie in HBM: the storage type, or float16 for a float8, in which no score would survive.
+
+    acc: where it is a float8 too, every operation rounds to it, and so does this.
+    """
+    return np.dtype(np.float16) if storage.itemsize == 1 and storage != acc else storage

@@ -21,7 +21,7 @@ def unfused_chain(
     scores = Scores(Q, K, V, **options)
     N, n_k, d_v = Q.shape[0], K.shape[0], V.shape[1]
     i_blocks, j_blocks = blocks(N, Br), blocks(scores.n_k, Bc)
-    kind = scores_type(Q.dtype)
+    kind = scores_type(Q.dtype, gpu.acc)
     S = gpu.empty((N, n_k), name="S", dtype=kind)
     for sram, i, j in gpu.launch("scores", i_blocks, j_blocks):
         sram.store(S[i, j], sram.load(Q[i]) @ sram.load(K[j]).T * scores.scale)

@@ -26,7 +26,7 @@ def unfused_chain_backward(
         raise ValueError(f"dropout={scores.dropout}: with dropout, and only then, give keep and P_kept of the forward pass")
     dQ = Gradient(gpu, Q, "dQ", Br)
     dK, dV = (Gradient(gpu, x, name, Bc, scores.n_k) for x, name in ((K, "dK"), (V, "dV")))
-    kind = scores_type(Q.dtype)
+    kind = scores_type(Q.dtype, gpu.acc)
     weights = P if P_kept is None else P_kept
 
     for sram, j in gpu.launch("dV", j_blocks):
