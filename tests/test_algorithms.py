@@ -10,6 +10,7 @@ from test_counts import draw_qkv, problems
 import simattn as sa
 from simattn.analysis.truth import error, largest_of, tolerance
 from simattn.hierarchy.dtypes import STORAGE
+from simattn.kernels.combine import Partials
 from simattn.kernels.split_kv import heuristic
 
 
@@ -171,3 +172,32 @@ def test_one_call_on_arrays():
     K[2, 1] = np.nan
     with pytest.raises(ValueError, match=r"K holds 1 values that are not finite.*at \[2, 1\]"):
         sa.attention(Q, K, V)
+
+
+def test_partial_results_merge_in_any_grouping_and_empty_ones_weigh_nothing():
+    """Flash-Decoding's combination is associative, and (O, lse) = (0, −∞) is its neutral element."""
+
+    def merge(gpu, O1, L1, O2, L2, *, Br):
+        partials = Partials(gpu, gpu.empty(O1.shape, name="O"), gpu.empty(L1.shape, name="lse"), 2)
+        for (O, L), given in zip(partials.parts, ((O1, L1), (O2, L2)), strict=True):
+            for sram, i in gpu.launch("fill", sa.blocks(O1.shape[0], Br)):
+                sram.store(O[i], sram.load(given[0][i]))
+                sram.store(L[i], sram.load(given[1][i]))
+        return partials.combine(Br)
+
+    def merged(x, y):
+        return tuple(ROOMY.run(merge, *x, *y, Br=4).outputs.values())
+
+    Q, K, V = (np.random.default_rng(i).standard_normal((n, 4), np.float32) * 3 for i, n in ((0, 9), (1, 30), (2, 30)))
+    a, b, c = (
+        (run.output, run.outputs["lse"])
+        for part in (slice(0, 3), slice(3, 20), slice(20, 30))
+        for run in [ROOMY.run(sa.flash2, Q, K[part], V[part], Br=4, Bc=8)]
+    )
+    empty = np.zeros((9, 4), np.float32), np.full((9, 1), -np.inf, np.float32)
+    whole = ROOMY.run(sa.flash2, Q, K, V, Br=4, Bc=8)
+    for x in (merged(merged(a, b), c), merged(a, merged(b, c)), merged(merged(c, empty), merged(b, a))):
+        assert np.allclose(x[0], whole.output, atol=1e-6)
+        assert np.allclose(x[1], whole.outputs["lse"], atol=1e-6)
+    assert all(np.array_equal(x, y) for x, y in zip(merged(empty, empty), empty, strict=True))
+    assert all(np.allclose(x, y, atol=1e-7) for x, y in zip(merged(empty, a), a, strict=True))
