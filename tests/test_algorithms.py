@@ -179,10 +179,10 @@ def test_partial_results_merge_in_any_grouping_and_empty_ones_weigh_nothing():
 
     def merge(gpu, O1, L1, O2, L2, *, Br):
         partials = Partials(gpu, gpu.empty(O1.shape, name="O"), gpu.empty(L1.shape, name="lse"), 2)
-        for (O, L), given in zip(partials.parts, ((O1, L1), (O2, L2)), strict=True):
+        for (O, L), (x, y) in zip(partials.parts, ((O1, L1), (O2, L2)), strict=True):
             for sram, i in gpu.launch("fill", sa.blocks(O1.shape[0], Br)):
-                sram.store(O[i], sram.load(given[0][i]))
-                sram.store(L[i], sram.load(given[1][i]))
+                sram.store(O[i], sram.load(x[i]))
+                sram.store(L[i], sram.load(y[i]))
         return partials.combine(Br)
 
     def merged(x, y):
