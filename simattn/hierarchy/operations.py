@@ -171,8 +171,7 @@ def reduction(function: Any, tile: Spec, axis: int | tuple[int, int], acc: DType
     axes = axis if isinstance(axis, tuple) else (axis,)
     result = spec((1 if -2 in axes else rows, 1 if -1 in axes else columns), acc, tile.index)
 
-    reduce = partial(function.reduce, axis=axis, keepdims=True)
-    number = wide(acc)
+    reduce, number = partial(function.reduce, axis=axis, keepdims=True), wide(acc)
 
     def compute(x: Data) -> Data:
         return round_to(reduce(x.astype(number, copy=False)), acc)
@@ -247,5 +246,4 @@ def random(tile: Spec) -> Operation:
 @cache
 def fill(name: str, tile: Spec) -> Operation:
     """A new tile of a constant or of indices; indices are free."""
-    shape = (1, 1, 1, *tile.shape)
-    return Operation(name, tile, Counts(sram_write=tile.nbytes), lambda x: np.array(np.broadcast_to(x, shape)))
+    return Operation(name, tile, Counts(sram_write=tile.nbytes), lambda x: np.array(np.broadcast_to(x, (1, 1, 1, *tile.shape))))

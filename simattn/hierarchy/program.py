@@ -3,6 +3,8 @@
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
+import numpy as np
+
 from . import operations
 from .dtypes import Data, storage_type, wide
 from .errors import SramOverflow
@@ -14,8 +16,6 @@ from .working_set import Entry, Log
 
 if TYPE_CHECKING:
     from .gpu import Gpu
-
-import numpy as np
 
 AXES: dict[Any, int | tuple[int, int]] = {0: -2, -2: -2, 1: -1, -1: -1, None: (-2, -1), (0, 1): (-2, -1)}
 
