@@ -27,6 +27,7 @@ from .kernels import (
     flash1_backward,
     flash2,
     flash2_backward,
+    flash3_fp8,
     incremental,
     mla,
     naive,
@@ -44,6 +45,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Comparison", "HbmOverflow", "KiB", "Machine", "Problem", "Run", "SramOverflow", "algorithms", "attention", "attention_backward",
     "attention_truth", "block_sparse", "blocks", "closed_form", "compare", "each", "flash1", "flash1_backward", "flash2",
-    "flash2_backward", "flash3_fp8", "hadamard", "incremental", "machine", "machines", "mla", "naive", "naive_backward", "online_softmax", "packs_groups",
-    "paged", "pool", "quantize", "recompute_decode", "size", "split_kv", "unfused_chain", "unfused_chain_backward",
+    "flash2_backward", "flash3_fp8", "hadamard", "incremental", "machine", "machines", "mla", "naive", "naive_backward",
+    "online_softmax", "packs_groups", "paged", "pool", "quantize", "recompute_decode", "size", "split_kv", "unfused_chain",
+    "unfused_chain_backward",
 ]  # fmt: skip

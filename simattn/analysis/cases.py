@@ -10,7 +10,18 @@ from ..hierarchy.run import Run
 from ..kernels import algorithms
 from .inputs import Array, parameters
 from .options import Options
-from .truth import Error, Gradients, Truth, attention_truth, error, gradient_error, gradients_truth
+from .truth import (
+    Error,
+    Gradients,
+    Truth,
+    attention_truth,
+    error,
+    gradient_error,
+    gradient_tolerance,
+    gradients_truth,
+    largest_of,
+    tolerance,
+)  # fmt: skip
 
 REFERENCE = 1 << 26  # elements of S that the naive reference may hold at a time
 UNLIMITED = Machine(name="unlimited", sram=1 << 60)
@@ -34,6 +45,9 @@ class Forward:
 
     def error(self, run: Run, truth: Truth) -> Error:
         return error(run.output, run.lse if "lse" in run.outputs else None, truth)
+
+    def allowed(self, reference: Error, truth: Truth) -> float:
+        return tolerance(reference, largest_of(truth.O), self.qkv[0].dtype)
 
     def naive_error(self, truth: Truth) -> Error:
         """The error of the naive algorithm in the type of the inputs, by strips of queries, so that no S need fit in memory."""
@@ -77,6 +91,9 @@ class Backward:
 
     def error(self, run: Run, truth: Gradients) -> Error:
         return gradient_error(run.outputs, truth)
+
+    def allowed(self, reference: Error, truth: Gradients) -> float:
+        return gradient_tolerance(reference, truth, self.qkv[0].dtype)
 
     def naive_error(self, truth: Gradients) -> Error:
         return self.error(self.run(UNLIMITED, "naive", {"Br": 128, "Bc": 128}), truth)

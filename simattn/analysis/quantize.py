@@ -11,6 +11,7 @@ from ..hierarchy.dtypes import limits, round_to
 
 Array = NDArray[Any]
 FP8 = np.dtype(ml_dtypes.float8_e4m3fn)
+FACTORS = np.finfo(np.float32)
 
 
 def quantize(x: Array, rows: int) -> tuple[Array, Array]:
@@ -19,24 +20,25 @@ def quantize(x: Array, rows: int) -> tuple[Array, Array]:
     The largest magnitude of a block becomes 448, the type's largest; rows = N is one factor a head. Block quantisation as in
     FlashAttention-3 (Shah et al. 2024, arXiv 2407.08608, section 3.3). ValueError for a block of zeros, which has no factor.
     """
-    if operator.index(rows) < 1:
-        raise ValueError(f"rows={rows}: a block has at least 1 row")
-    largest = np.abs(x.astype(np.float64)).max(axis=-1, keepdims=True)
-    factors = np.maximum.reduceat(largest, range(0, x.shape[-2], rows), axis=-2) / float(limits(FP8).max)
-    factors = factors.astype(np.float32)
-    if not np.isfinite(factors).all():
+    if x.ndim < 2 or operator.index(rows) < 1:
+        raise ValueError(f"quantisation of shape {x.shape} in blocks of rows={rows}: give (..., N, d), and at least 1 row a block")
+    if not np.isfinite(x).all():
         raise ValueError("quantisation of values that are not finite")
-    if not factors.all():
-        *head, block, _ = map(int, np.argwhere(factors == 0)[0])
-        of = f" of head {head}" if head else ""
-        raise ValueError(
-            f"quantisation of a block of zeros: block {block}{of}, from row {block * rows} on; it has no largest value"
-        )
+    largest = np.abs(x.astype(np.float64)).max(axis=-1, keepdims=True)
+    exact = np.maximum.reduceat(largest, range(0, x.shape[-2], rows), axis=-2) / float(limits(FP8).max)
+    wrong = np.argwhere((exact < FACTORS.tiny) | (exact > FACTORS.max))
+    if wrong.size:
+        *head, block, _ = map(int, wrong[0])
+        value = float(exact[tuple(wrong[0])]) * float(limits(FP8).max)
+        what = f"whose largest value is {value:.3g}" if value else "of zeros"
+        where = f"block {block}" + (f" of head {head}" if head else "") + f", from row {block * rows} on"
+        raise ValueError(f"quantisation of a block {what}: {where}; it has no float32 factor")
+    factors = exact.astype(np.float32)
     return round_to(x / np.repeat(factors, rows, axis=-2)[..., : x.shape[-2], :].astype(np.float64), FP8), factors
 
 
 def hadamard(Q: Array, K: Array, rng: Any = None) -> tuple[Array, Array]:
-    """Q and K (..., N, d), each times one orthogonal matrix: random signs, then Hadamard/√d. QKᵀ stays; outliers spread over d.
+    """Q and K (..., N, d), each times one orthogonal matrix, in float64: random signs, then Hadamard/√d. QKᵀ stays; outliers spread over d.
 
     Incoherent processing as in FlashAttention-3 (Shah et al. 2024, arXiv 2407.08608, section 3.3). rng: as NumPy's default_rng takes
     it. ValueError unless d is a power of two.

@@ -182,6 +182,11 @@ def tolerance(reference: Error, largest: float, dtype: Any) -> float:
     return 2 * naive + 4 * float(limits(storage_type(dtype)).eps) * largest
 
 
+def gradient_tolerance(reference: Error, truth: Gradients, dtype: Any) -> float:
+    """The same for gradients, which pass through five products and a difference that cancels: 16·eps of the largest."""
+    return tolerance(reference, 4 * largest_of(*vars(truth).values()), dtype)
+
+
 def largest_of(*arrays: Array) -> float:
     """The largest finite magnitude."""
     return max(float(np.max(np.abs(x), initial=0, where=np.isfinite(x))) for x in arrays)

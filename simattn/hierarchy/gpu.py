@@ -1,5 +1,6 @@
 """What an algorithm receives as `gpu`: HBM to allocate and thread blocks to launch, for one group of lanes."""
 
+import contextvars
 import itertools
 import math
 import sys
@@ -48,6 +49,8 @@ class Gpu:
         self._made: dict[str, HbmArray] = {}
         self._taken: set[str] = set()
         self._open: str | None = None
+        with np.errstate(all="ignore"):
+            self._context = contextvars.copy_context()
 
     @property
     def machine(self) -> "Machine":

@@ -113,8 +113,9 @@ class Workload:
 
     def place(self, name: str, whole: Data, lanes: Selection, part: Data) -> None:
         """Write what these lanes made into an output of all; ValueError where its shape differs from that of others."""
-        if part.shape[3:] != whole.shape[3:]:
-            raise ValueError(f"output {name} has shape {part.shape[3:]} for one value of `each`, and {whole.shape[3:]} for another")
+        found, before = ((x.shape[3:], x.dtype.name) for x in (part, whole))
+        if found != before:
+            raise ValueError(f"output {name} has shape and type {found} for one value of `each`, and {before} for another")
         whole[lanes if slice in map(type, lanes) else np.ix_(*lanes)] = part
 
     def groups(self, lane_bytes: int) -> Iterator[Selection]:

@@ -28,6 +28,7 @@ class Program:
         self._narrow = lanes != gpu._shape  # once for several heads
         self._frame: FrameType | None = frame  # the frame that holds the loop: its current line is the line of each operation
         self._code = frame.f_code
+        self._context = gpu._context  # in which no trap for floating-point errors tells anything about values
         self._acc, self._index, self._capacity = gpu.acc, wide(gpu.acc), gpu.machine.sram
         self._log: list[Entry] = []
         self._known = gpu._known
@@ -104,11 +105,7 @@ class Program:
             self._refuse_after_the_end()
         if operation.needs > self._capacity:
             self._refuse_what_cannot_fit(operation, positions)
-        try:
-            result = operation.compute(*data)
-        except FloatingPointError:  # somebody set a trap with np.errstate, and so looks at values
-            self._gpu._account.peeked = True
-            raise
+        result = self._context.run(operation.compute, *data)
         log.append((operation, positions))
         self._instructions.append(self._frame.f_lasti)
         return Tile(result, operation.result, len(log) - 1, self)  # type: ignore[arg-type]

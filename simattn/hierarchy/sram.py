@@ -71,10 +71,8 @@ class Sram(Program):
             terms = [data[:, :, g : g + 1] for g in range(self._lanes[2])]
         else:
             terms = [data]
-        kind = wide(array.dtype)
         for term in terms:
-            sums = array._data.astype(kind, copy=False) + term.astype(kind, copy=False)
-            array._data[...] = round_to(sums, array.dtype)
+            self._context.run(_add, array._data, term)
         self._touch(array, ADDED)
 
     def load_int(self, element: Any) -> int:
@@ -170,3 +168,9 @@ class Sram(Program):
             f"{self._kernel}: a thread block {does} what another of the same launch {did} (in {array.name}): "
             "on a GPU they run at once; meet in a later launch"
         )
+
+
+def _add(sums: Data, term: Data) -> None:
+    """sums += term, rounded to the type of the sums."""
+    kind = wide(sums.dtype)
+    sums[...] = round_to(sums.astype(kind, copy=False) + term.astype(kind, copy=False), sums.dtype)

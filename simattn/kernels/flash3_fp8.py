@@ -22,9 +22,11 @@ def flash3_fp8(
     """FlashAttention-3's forward pass in FP8 (Shah et al. 2024, arXiv 2407.08608, section 3.3), without what runs at once there.
 
     Q (N, d), K (n_k, d), V (n_k, d_v) in float8; sQ (⌈N/Br⌉ | 1, 1), sK, sV (⌈n_k/Bc⌉ | 1, 1): what each block was divided by, as
-    `sa.quantize` gives them -> O (N, d_v) in bfloat16, lse (N, 1).
+    `sa.quantize` gives them for blocks of Br rows of Q and Bc of K and V, or one factor for all -> O (N, d_v) in bfloat16, lse (N, 1).
     """
     scores = Scores(Q, K, V, **options)
+    if Q.dtype.itemsize != 1:
+        raise TypeError(f"Q has type {Q.dtype.name}: flash3_fp8 takes float8, as sa.quantize gives it")
     scores.refuse_dropout("flash3_fp8")  # P/(1 − dropout) would leave the range of float8
     N, n_k, d_v = Q.shape[0], K.shape[0], V.shape[1]
     O, L = gpu.empty((N, d_v), name="O", dtype="bfloat16"), gpu.empty((N, 1), name="lse", dtype=gpu.acc)
