@@ -90,7 +90,7 @@ class Gpu:
 
     def shares(self, array: HbmArray) -> bool:
         """Whether several heads read this array, as grouped heads do K and V: then dK and dV are sums over them."""
-        return array._lanes < self._lanes
+        return array._lanes < self._lanes or array.name in self._common
 
     def launch(self, kernel: str, *grid: Iterable[Any], like: HbmArray | None = None) -> Iterator[Any]:
         """A kernel's thread blocks: `for sram, i in gpu.launch("flash2", blocks(N, Br))`. Several axes make a product of them.
