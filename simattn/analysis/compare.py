@@ -124,7 +124,7 @@ def compare(
     machine: a Machine or a catalogue name. Q, K, V: (N, d) or (batch, heads, N, d). options: those of `sa.attention`; Br and Bc; and
     what only some algorithms take (splits, steps), which the others are not given. backward: run `<name>_backward` instead, on dO,
     drawn from N(0, 1) unless given. With a block_mask, `block_sparse` takes it, and the others the boolean mask that it stands for. An algorithm that does not fit keeps a row that says so. Exact means an error of at most twice
-    the naive algorithm's in the same type, plus 4·eps·max|O|, or 16·eps times the largest gradient.
+    the naive algorithm's in the same type, plus 4·eps·max|O|, or 8·eps times the largest gradient.
     """
     machine = catalogue_machine(machine) if isinstance(machine, str) else machine
     names = list(names)

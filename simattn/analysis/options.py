@@ -121,8 +121,8 @@ def _check_scores(name: str, x: Any, Q: Array, shape: tuple[int, int, int, int])
     wide = x.shape if x.ndim == 4 else (1, 1, *x.shape)
     if len(wide) != 4 or wide[3] != shape[3] or any(n not in (1, m) for n, m in zip(wide, shape, strict=True)):
         raise ValueError(f"{name} has shape {x.shape}: give {shape} or {shape[2:]}; all but the last length may be 1")
-    if name == "bias" and np.isnan(x).any():
-        raise ValueError("bias holds NaN: −∞ hides a key")
+    if name == "bias" and (wrong := np.isnan(x) | (x == np.inf)).any():
+        raise ValueError(f"bias holds {'NaN' if np.isnan(x[wrong].flat[0]) else '+∞'}: it is finite, or −∞, which hides a key")
 
 
 def _lengths(kv_lens: Any, batch: int, n_k: int) -> tuple[int, ...]:

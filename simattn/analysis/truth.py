@@ -183,8 +183,8 @@ def tolerance(reference: Error, largest: float, dtype: Any) -> float:
 
 
 def gradient_tolerance(reference: Error, truth: Gradients, dtype: Any) -> float:
-    """The same for gradients, which pass through five products and a difference that cancels: 16·eps of the largest."""
-    return tolerance(reference, 4 * largest_of(*vars(truth).values()), dtype)
+    """The same for gradients, which pass through five products and a difference that cancels: 8·eps of the largest."""
+    return tolerance(reference, 2 * largest_of(*vars(truth).values()), dtype)
 
 
 def largest_of(*arrays: Array) -> float:

@@ -23,7 +23,7 @@ class Each:
     def key(self, k: int) -> Any:
         """Equal for equal values."""
         x = self.values[k]
-        return (x.shape, x.tobytes()) if isinstance(x, np.ndarray) else x
+        return (x.shape, x.tobytes()) if isinstance(x, np.ndarray) else (type(x), x)
 
 
 def each(values: Sequence[Any] | Data, axis: str = "batch") -> Each:

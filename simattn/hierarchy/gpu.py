@@ -138,6 +138,8 @@ class Gpu:
         if not outputs:
             raise TypeError("the algorithm returned no array: return at least one made with gpu.empty")
         returned = {output.name for output in outputs}
+        if len(returned) < len(outputs):
+            raise TypeError(f"the algorithm returned {', '.join(output.name for output in outputs)}: each array once")
         self._account.footprint += sum(made._data.nbytes for name, made in self._made.items() if name not in returned)
         self._made.clear()  # arrays know their run: without this they would wait for the garbage collector, S and P among them
         return outputs

@@ -136,7 +136,8 @@ class Machine:
             numbers=workload.numbers_of(lanes),
             packs=workload.packed and workload.group > 1,
             lanes=math.prod(workload.lanes),
-            common=frozenset(name for name, x in workload.arrays.items() if x.shape[:2] != workload.lanes[:2]),
+            common=frozenset(name for name, x in workload.arrays.items() if x.shape[:2] != workload.lanes[:2])
+            | workload.each.keys(),
             inputs=sum(x.nbytes for x in arrays) + workload.table_bytes,
             account=account,
         )

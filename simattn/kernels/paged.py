@@ -34,7 +34,7 @@ def paged(
         raise ValueError(f"pools of {K.shape[0]} pages of {K.shape[1]} and {V.shape[0]} pages of {V.shape[1]}: K and V share them")
     page, room = K.shape[1], table.shape[0] * K.shape[1]
     N, d_v = Q.shape[0], V.shape[2]
-    chunk = math.ceil(table.shape[0] / checked(splits, table.shape[0])) * page
+    chunk = math.ceil(table.shape[0] / checked(splits, table.shape[0], "pages")) * page
     O, L = gpu.empty((N, d_v), name="O"), gpu.empty((N, 1), name="lse", dtype=gpu.acc)
     partials, find = Partials(gpu, O, L, splits), finder(table, K.shape[0])
     for sram, i, s in gpu.launch("paged", blocks(N, Br), range(splits)):

@@ -69,8 +69,8 @@ def heuristic(programs: int, slots: int, key_blocks: int, most: int = 128) -> in
     return next(s for s in eligible if efficiency[s] >= 0.85 * max(efficiency.values()))
 
 
-def checked(splits: int, n_k: int) -> int:
+def checked(splits: int, most: int, of: str = "keys") -> int:
     """A given number of splits, or an error."""
-    if not 1 <= operator.index(splits) <= n_k:
-        raise ValueError(f"splits={splits}: from 1 to the number of keys, {n_k}")
+    if not 1 <= operator.index(splits) <= most:
+        raise ValueError(f"splits={splits}: from 1 to the number of {of}, {most}")
     return operator.index(splits)
