@@ -1,5 +1,6 @@
 """Decoding with a KV cache: a step computes the attention of its own tokens only, and reads the keys of all before."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ from ..hierarchy.gpu import Gpu
 from ..hierarchy.grid import blocks
 from ..hierarchy.hbm import HbmArray
 from ..hierarchy.lanes import packs_groups
+from ..hierarchy.sram import Sram
 from .recompute_decode import checked_steps
 from .scores import Scores
 from .softmax import lowest, rowmax, rowsum
@@ -37,22 +39,49 @@ def incremental(
     K_cache, V_cache = gpu.empty((room, K.shape[1]), name="K_cache", like=K), gpu.empty((room, d_v), name="V_cache", like=V)
     O, L = gpu.empty((group * n, d_v), name="O"), gpu.empty((group * n, 1), name="lse", dtype=gpu.acc)
 
+    step = Step(gpu, scores, Q, (K_cache, V_cache), (O, L), Bc)
+
     def append(new: list[slice]) -> None:
         for sram, j in gpu.launch("append", new):
             sram.store(K_cache[j], sram.load(K[j]))
             sram.store(V_cache[j], sram.load(V[j]))
 
-    def attend(sram: Any, queries: slice, tiles: list[slice], keys: int) -> None:
+    if prompt:
+        append(blocks(prompt, Bc))
+        for sram, g, i in gpu.launch("prefill", range(group), blocks(prompt, Br)):
+            step.attend(sram, i, [slice(g * n + i.start, g * n + i.stop)], prompt)
+    for t in blocks(n, tokens, prompt):
+        append([t])
+        for sram, new in gpu.launch("decode", [t]):  # a tile of a head's tokens, or of a token's heads
+            tiles = [new] if group == 1 else [slice(q, group * n, n) for q in range(new.start, new.stop)]
+            step.attend(sram, new, tiles, new.stop)
+    return O, L
+
+
+@dataclass(frozen=True)
+class Step:
+    """Attention of some queries to what the cache holds."""
+
+    gpu: Gpu
+    scores: Scores
+    Q: HbmArray
+    cache: tuple[HbmArray, HbmArray]
+    out: tuple[HbmArray, HbmArray]
+    Bc: int
+
+    def attend(self, sram: Sram, queries: slice, tiles: list[slice], keys: int) -> None:
+        """flash2's loop over the first `keys` keys, which are read once for all tiles of these queries."""
+        (K, V), (O, L) = self.cache, self.out
         state: list[Any] = []
         for i in tiles:
             rows = len(range(i.start, i.stop, i.step or 1))
-            column = sram.zeros((rows, 1)), sram.full((rows, 1), lowest(gpu.acc))
-            state.append((sram.load(Q[i]), sram.zeros((rows, d_v)), *column))
-        for j in scores.visits(queries, Bc, within=slice(0, keys)):
-            Kj, Vj = sram.load(K_cache[j]), sram.load(V_cache[j])
+            column = sram.zeros((rows, 1)), sram.full((rows, 1), lowest(self.gpu.acc))
+            state.append((sram.load(self.Q[i]), sram.zeros((rows, V.shape[1])), *column))
+        for j in self.scores.visits(queries, self.Bc, within=slice(0, keys)):
+            Kj, Vj = sram.load(K[j]), sram.load(V[j])
             for k, i in enumerate(tiles):
                 Qi, Oi, l, m = state[k]
-                S = scores(sram, Qi @ Kj.T, i, j)
+                S = self.scores(sram, Qi @ Kj.T, i, j)
                 m, m_old = np.maximum(m, rowmax(S)), m
                 P = np.exp(S - m)
                 a = np.exp(m_old - m)
@@ -62,13 +91,3 @@ def incremental(
         for i, (_, Oi, l, m) in zip(tiles, state, strict=True):
             sram.store(O[i], Oi / np.maximum(l, 1))
             sram.store(L[i], m + np.log(l))
-
-    if prompt:
-        append(blocks(prompt, Bc))
-        for sram, g, i in gpu.launch("prefill", range(group), blocks(prompt, Br)):
-            attend(sram, i, [slice(g * n + i.start, g * n + i.stop)], prompt)
-    for t in blocks(n, tokens, prompt):
-        append([t])
-        for sram, new in gpu.launch("decode", [t]):  # a tile of a head's tokens, or of a token's heads
-            attend(sram, new, [new] if group == 1 else [slice(q, group * n, n) for q in range(new.start, new.stop)], new.stop)
-    return O, L
