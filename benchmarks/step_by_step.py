@@ -1,8 +1,9 @@
 """What counting costs: flash2 and its backward pass on the machine against the same loops in plain NumPy, as a ratio within one run.
 
-Run `make bench`. Interleaved runs, single-threaded, blocks of 128, d = 64, float32; the operations and logs that the machine
-remembers are forgotten before each run. The plain loop copies tiles as a load does, with its heads as a leading axis, or one head
-after another ("by head"); the last column but one is the plain loop against itself, which is how far to trust the others.
+Run `make bench`. Interleaved runs, single-threaded, blocks of 128, d = 64, float32. Every run begins without a log of another, so its
+counts and working sets are computed anew; "first" is a run for which the operations of earlier runs are forgotten, too. The plain loop
+copies tiles as a load does, with its heads as a leading axis, or one head after another ("by head"); "control" is the plain loop
+against itself, which is how far to trust the others.
 """
 
 import argparse
@@ -103,18 +104,12 @@ def measure(heads: int, N: int, causal: bool, runs: int) -> None:
     gpu = sa.machine("a100-40gb")
 
     def counted() -> None:
-        forget()
         gpu.run(sa.flash2, Q, K, V, Br=B, Bc=B, causal=causal)
 
     def plain() -> None:
         plain_flash2(Q, K, V, causal)
 
-    ours, base, single, control = interleaved(runs, counted, plain, lambda: by_head(Q, K, V, causal), plain)
-    print(
-        f"{heads:5} {N:6} {'causal' if causal else 'dense':>7} {ours * 1e3:10.1f} {base * 1e3:10.1f} {ours / base:8.2f}"
-        f" {ours / single:9.2f} {control / base:8.2f}",
-        flush=True,
-    )
+    report(heads, N, "causal" if causal else "dense", runs, counted, plain, lambda: by_head(Q, K, V, causal))
 
 
 def measure_backward(heads: int, N: int, runs: int) -> None:
@@ -125,17 +120,29 @@ def measure_backward(heads: int, N: int, runs: int) -> None:
     O, L = forward.outputs["O"], forward.outputs["lse"]
 
     def counted() -> None:
-        forget()
         gpu.run(sa.flash2_backward, Q, K, V, O, L, dO, Br=B, Bc=B)
 
     def plain() -> None:
         plain_flash2_backward(Q, K, V, O, L, dO)
 
-    ours, base, control = interleaved(runs, counted, plain, plain)
-    print(
-        f"{heads:5} {N:6} backward {ours * 1e3:9.1f} {base * 1e3:10.1f} {ours / base:8.2f} {'':>9} {control / base:8.2f}",
-        flush=True,
-    )
+    def one_by_one() -> None:
+        for h in range(heads):
+            plain_flash2_backward(*(x[0, h] for x in (Q, K, V, O, L, dO)))
+
+    report(heads, N, "backward", runs, counted, plain, one_by_one)
+
+
+Work = Callable[[], object]
+
+
+def report(heads: int, N: int, kind: str, runs: int, counted: Work, plain: Work, one_by_one: Work) -> None:
+    def first() -> None:
+        forget()
+        counted()
+
+    ours, base, cold, single, control = interleaved(runs, counted, plain, first, one_by_one, plain)
+    ratios = "".join(f"{x:9.2f}" for x in (ours / base, cold / base, ours / single, control / base))
+    print(f"{heads:5} {N:6} {kind:>9} {ours * 1e3:11.1f} {base * 1e3:10.1f}{ratios}", flush=True)
 
 
 def memory(N: int) -> None:
@@ -156,7 +163,7 @@ if __name__ == "__main__":
     parser.add_argument("--runs", type=int, default=21, help="rounds at N = 1024; a third as many at 4096")
     parser.add_argument("--quick", action="store_true", help="without N = 4096 and the memory test")
     options = parser.parse_args()
-    print("heads      N             machine ms   plain ms    ratio   by head  control")
+    print("heads      N              machine ms   plain ms    ratio    first  by head  control")
     for heads in (1, 8, 16):
         for N in (1024,) if options.quick else (1024, 4096):
             for causal in (False, True):

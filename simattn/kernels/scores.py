@@ -56,6 +56,8 @@ class Scores:
         if causal:
             self.right = 0 if self.right is None else min(self.right, 0)
         self.offset = self.n_k - self.n_q if offset is None else operator.index(offset)
+        asked = (softcap, bias, alibi, mask, self.left, self.right)
+        self.masks = any(x is not None for x in asked)  # whether anything but the scale is
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout={dropout}: a probability from 0 to below 1")
         self.dropout, self.seed = float(dropout), seed
@@ -95,7 +97,8 @@ class Scores:
 
         masked: False leaves the boolean mask out, where a block is known to be whole.
         """
-        return self.after_scale(sram, S * self.scale, i, j, masked=masked)
+        S = S * self.scale
+        return self.after_scale(sram, S, i, j, masked=masked) if self.masks else S
 
     def after_scale(self, sram: Sram, S: Any, i: slice, j: slice, *, masked: bool = True) -> Any:
         """The same of products that are scaled already."""
@@ -108,12 +111,6 @@ class Scores:
         if self.mask is not None and masked:
             S = np.where(sram.load(_part(self.mask, i, j)), S, -np.inf)
         return self.cut(sram, S, i, j)
-
-    @property
-    def masks(self) -> bool:
-        """Whether anything but the scale is asked of the scores."""
-        options = (self.softcap, self.bias, self.alibi, self.mask, self.left, self.right)
-        return any(x is not None for x in options)
 
     def cut(self, sram: Sram, S: Tile, i: slice, j: slice) -> Any:
         """−∞ where causal and window hide keys j from rows i, if they hide any."""
