@@ -9,7 +9,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint review bench tensors reproduce clean
+.PHONY: help demo test lint review bench tensors reproduce claims clean
 help:
 	@echo "make demo    set up, and compare the algorithms (the main job)"
 	@echo "make test    set up, and run the tests and the notebooks"
@@ -18,6 +18,7 @@ help:
 	@echo "make review  set up, and hold the repository against the scientific-python guide"
 	@echo "make tensors set up, and make the shipped real tensors again"
 	@echo "make reproduce  set up, and write docs/reproduced.md: published figures beside executed runs"
+	@echo "make claims  set up, and write docs/claims.md: an article's claims, tested"
 	@echo "make clean   remove .venv and what the tools left"
 
 demo: $(VENV)/core
@@ -45,6 +46,10 @@ tensors: $(VENV)/core
 reproduce: $(VENV)/core
 	$(BIN)/simattn reproduce --markdown > $(VENV)/reproduced.md
 	mv $(VENV)/reproduced.md docs/reproduced.md
+
+claims: $(VENV)/core
+	$(BIN)/simattn claims --markdown > $(VENV)/claims.md
+	mv $(VENV)/claims.md docs/claims.md
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,23 +1,24 @@
-"""The command line: `simattn compare`, `simattn machines` and `simattn reproduce`."""
+"""The command line: `simattn compare`, `machines`, `reproduce` and `claims`."""
 
 import json
 import sys
-import threading
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from . import __version__
+from .analysis.claims import CHECKS, claims
 from .analysis.compare import Comparison, compare
 from .analysis.inputs import Workload, draw
 from .analysis.reproduce import GROUPS, reproduce
+from .analysis.scenarios import SCENARIOS, Scenario, asked, play, ways
 from .analysis.tensors import TensorFileError, read_qkv, shipped_qkv
 from .hierarchy.catalogue import machine as catalogue_machine
 from .hierarchy.catalogue import machines as catalogue_machines
 from .hierarchy.dtypes import storage_type
+from .show.progress import Patient
 from .show.tables import WIDTH, machines_table
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="The memory hierarchy under attention, executed and counted.")
@@ -25,7 +26,6 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, help="The memory h
 DEFAULT_MACHINE = "a100-40gb"
 DEFAULT_ALGORITHMS = ("naive", "online_softmax", "flash1", "flash2", "split_kv")
 DEFAULT_BACKWARD = ("naive", "flash1", "flash2")
-PATIENCE = 2.0  # seconds after which a run shows its progress
 GPT2_MEDIUM = Workload(1, 16, 16, 1024, 1024, 64, "float16", causal=False)
 DECODE_STEP = Workload(1, 16, 2, 1, 8192, 128, "float16", causal=False)
 
@@ -43,7 +43,9 @@ def root(version: Annotated[bool, typer.Option("--version", help="Print the vers
 
 @app.command("compare")
 def compare_command(
-    machine: Annotated[str, typer.Option(help="A GPU of `simattn machines`.")] = DEFAULT_MACHINE,
+    machine: Annotated[
+        str | None, typer.Option(help=f"A GPU of `simattn machines`. [default: {DEFAULT_MACHINE}, or the scenario's]")
+    ] = None,
     algorithms_: Annotated[
         str | None,
         typer.Option("--algorithms", help=f"Names, separated by commas. [default: {','.join(DEFAULT_ALGORITHMS)}]"),
@@ -70,13 +72,29 @@ def compare_command(
     qkv: Annotated[Path | None, typer.Option(help="A .npz or .safetensors file with arrays Q, K, V.")] = None,
     seed: Annotated[int, typer.Option(help="Of the random inputs.", min=0)] = 0,
     save: Annotated[Path | None, typer.Option(help="Write a figure of the traffic: .png, .pdf or .svg.")] = None,
+    scenario: Annotated[
+        str | None, typer.Option(help=f"A model's whole run instead, by closed form: {', '.join(SCENARIOS)}; also takes --batch.")
+    ] = None,
+    prompt: Annotated[int | None, typer.Option(min=1, help="The scenario's tokens of a prompt; or of a training sequence.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="The scenario's generated tokens.")] = None,
+    layers: Annotated[int | None, typer.Option(min=1, help="The scenario's layers.")] = None,
     json_: Json = False,
 ) -> None:
     """Run algorithms on the same inputs: counted traffic side by side, and the error of each against float64.
 
-    Without workload options: the shipped real tensors, GPT-2 medium's attention and a decode step.
+    Without workload options: the shipped real tensors, GPT-2 medium's attention and a decode step. With --scenario: a model's whole run,
+    every layer, prompt and step, by closed forms that a small run of the same kind is executed to check.
     """
-    gpu = catalogue_machine(machine)
+    others = {
+        "--algorithms": algorithms_, "--heads": heads, "--kv-heads": kv_heads, "--n": n, "--n-q": n_q, "--d": d, "--dtype": dtype,
+        "--causal": causal, "--window": window, "--backward": backward, "--br": br, "--bc": bc, "--splits": splits, "--qkv": qkv,
+        "--seed": seed, "--save": save,
+    }  # fmt: skip
+    whole = asked(scenario, {"batch": batch, "prompt": prompt, "steps": steps, "layers": layers}, others)
+    if whole is not None:
+        _play(whole, machine, json_=json_)
+        return
+    gpu = catalogue_machine(machine or DEFAULT_MACHINE)
     default = DEFAULT_BACKWARD if backward else DEFAULT_ALGORITHMS
     names = list(default) if algorithms_ is None else [name.strip() for name in algorithms_.split(",") if name.strip()]
     options: dict[str, Any] = {"causal": causal, "backward": backward} | ({} if window is None else {"window": _window(window)})
@@ -119,6 +137,17 @@ def compare_command(
         raise typer.Exit(1)
 
 
+def _play(scenario: Scenario, machine: str | None, *, json_: bool) -> None:
+    with Patient(2 * len(ways(scenario)), Console(stderr=True, quiet=json_)) as progress:
+        played = play(scenario, machine, progress)
+    if json_:
+        typer.echo(json.dumps(played.to_dict(), allow_nan=False))
+    else:
+        _show(played)
+    if played.failed:
+        raise typer.Exit(1)
+
+
 @app.command("machines")
 def machines_command(json_: Json = False) -> None:
     """List the GPUs whose capacities simattn knows."""
@@ -148,38 +177,23 @@ def reproduce_command(
         _show(done)
 
 
-class Patient:
-    """A progress bar on stderr that appears only when the work takes longer than two seconds."""
-
-    def __init__(self, total: int, console: Console) -> None:
-        self._bar = Progress(
-            SpinnerColumn(),
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
-        )
-        self._task = self._bar.add_task("", total=total)
-        self._done = 0
-        self._begin = threading.Timer(PATIENCE, self._bar.start)
-        self._begin.daemon = True
-
-    def __enter__(self) -> Self:
-        self._begin.start()
-        return self
-
-    def __call__(self, what: str) -> None:
-        """Say what is being done now; what was being done is complete."""
-        self._bar.update(self._task, description=what, completed=self._done)
-        self._done += 1
-
-    def __exit__(self, *_: object) -> None:
-        self._begin.cancel()
-        self._begin.join()
-        self._bar.stop()
+@app.command("claims")
+def claims_command(
+    numbers: Annotated[list[int] | None, typer.Argument(metavar="NUMBER", help=f"1 to {len(CHECKS)}; all unless given.")] = None,
+    json_: Json = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the page docs/claims.md.")] = False,
+) -> None:
+    """Test what a widely read article says of FlashAttention and Flash-Decoding: each claim's numbers, and the verdict that they give."""
+    if json_ and markdown:
+        raise ValueError("give --json or --markdown, not both")
+    with Patient(len(numbers or CHECKS), Console(stderr=True, quiet=json_)) as progress:
+        done = claims(numbers or None, progress)
+    if json_:
+        typer.echo(json.dumps({"claims": done.to_dicts()}, allow_nan=False))
+    elif markdown:
+        typer.echo(done.markdown(), nl=False)
+    else:
+        _show(done)
 
 
 def _show(*renderables: Any) -> None:

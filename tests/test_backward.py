@@ -183,3 +183,30 @@ def test_a_row_that_sees_nothing_sends_nothing_back():
         for algorithm in BACKWARD:
             run = sa.attention_backward(*p.qkv, forward.output, forward.lse, p.qkv[0], algorithm=algorithm, **p.options, **p.blocks)
             assert not any(run.outputs[name].any() for name in GRADIENTS), (algorithm, p.options)
+
+
+def test_naive_gradients_do_not_hide_behind_themselves():
+    """Where keys end within a block, naive's stored P is whole, and its gradients are those of the definition."""
+    rng = np.random.default_rng(0)
+    q, k, v, do = (rng.standard_normal((n, 8)) for n in (4, 32, 32, 4))
+    run = sa.attention(q, k, v, kv_lens=20)
+    truth = gradients_truth(*(x[None, None] for x in (q, k, v, do)), kv_lens=20)
+    for algorithm in ("naive", "unfused_chain", "flash1", "flash2"):
+        backward = sa.attention_backward(q, k, v, run.output, run.lse, do, algorithm=algorithm, kv_lens=20)
+        assert gradient_error(backward.outputs, truth).max_abs < 1e-14, algorithm
+    P = ROOMY.run(sa.naive, q, k, v, return_P=True, kv_lens=20, Br=16, Bc=16).outputs["P"]
+    assert np.allclose(P.sum(axis=1), 1)
+
+
+def test_a_wrong_naive_is_called_not_exact(monkeypatch):
+    """The verdict does not excuse naive: one that forgets half of the keys is not exact, and neither is who agrees with it."""
+    plain = sa.algorithms["naive"]
+
+    def wrong(gpu, Q, K, V, *, Br, Bc, **options):
+        return plain(gpu, Q, K[: K.shape[0] // 2], V[: K.shape[0] // 2], Br=Br, Bc=Bc, **options)
+
+    monkeypatch.setitem(sa.algorithms, "naive", wrong)
+    monkeypatch.setitem(sa.algorithms, "alike", wrong)
+    Q, K, V = (np.random.default_rng(i).standard_normal((1, 2, 64, 16)).astype(np.float16) for i in range(3))
+    compared = sa.compare(ROOMY, ["naive", "alike", "flash2"], Q, K, V, Br=16, Bc=16)
+    assert [r.exact for r in compared.results] == [False, False, True]

@@ -13,6 +13,7 @@ from rich.console import Console
 import simattn as sa
 from simattn import cli
 from simattn.cli import DEFAULT_ALGORITHMS, main
+from simattn.show import progress as progress_module
 from simattn.show.units import bytes_text, count_text, ratio_text
 
 FIELDS = {
@@ -156,9 +157,9 @@ def test_help_and_version(capsys):
 def test_a_progress_bar_appears_when_it_takes_long(monkeypatch):
     """The bar shows what is being done once the patience is over, and nothing at all before."""
     for patience, shown in ((0.05, True), (60, False)):
-        monkeypatch.setattr(cli, "PATIENCE", patience)
+        monkeypatch.setattr(progress_module, "PATIENCE", patience)
         out = io.StringIO()
-        with cli.Patient(3, Console(file=out, force_terminal=True)) as progress:
+        with progress_module.Patient(3, Console(file=out, force_terminal=True)) as progress:
             progress("naive")
             time.sleep(0.4)
             progress("flash2")

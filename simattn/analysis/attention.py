@@ -9,7 +9,7 @@ from ..hierarchy.dtypes import accumulation_type
 from ..hierarchy.errors import unknown
 from ..hierarchy.machine import Machine
 from ..hierarchy.run import Run
-from ..kernels import DECODING, FORWARD, algorithms, block_sparse
+from ..kernels import APPROXIMATE, DECODING, FORWARD, algorithms, block_sparse
 from ..kernels.scores import scores_type
 from .cases import stored_by_forward
 from .inputs import Array, checked_qkv
@@ -31,7 +31,7 @@ def attention(
     numbers (Tr, Tc), 0 skip, 1 full, 2 partial (where `mask` says), for `block_sparse`. dropout, rng: the same whole number drops the
     same weights. blocks: Br, Bc, splits, and what else the algorithm takes. ValueError or TypeError names what does not fit.
     """
-    known = [f.__name__ for f in (*FORWARD, *DECODING, block_sparse)]
+    known = [f.__name__ for f in (*FORWARD, *DECODING, block_sparse, *APPROXIMATE)]
     if algorithm not in known:
         raise ValueError(unknown("algorithm of Q, K and V", algorithm, known))
     Q, K, _ = checked_qkv(q, k, v)
@@ -65,6 +65,10 @@ def attention_backward(
     _check("lse", lse, shape[:-1], accumulation_type([q.dtype]))
     if p is not None:
         _check("p", p, (*q.shape[:-1], k.shape[-2]), scores_type(q.dtype))
+    if options.get("dropout") and not isinstance(options.get("rng"), int | np.integer):
+        raise ValueError(
+            f"rng={options.get('rng')!r}: give the whole number of the forward pass, so that the same weights are dropped"
+        )
     blocks: dict[str, Any] = {name: options.pop(name) for name in ("Br", "Bc") if name in options}
     given = Options.of(Q, K, **options).for_run()
     if p is not None:
@@ -77,6 +81,8 @@ def _check(name: str, x: Any, shape: tuple[int, ...], dtype: Any) -> None:
     if not isinstance(x, np.ndarray) or x.shape != shape or x.dtype != dtype:
         found = f"{x.dtype} of shape {x.shape}" if isinstance(x, np.ndarray) else f"a {type(x).__name__}"
         raise ValueError(f"{name} is {found}: the forward pass gives {dtype} of shape {shape}")
+    if name != "lse" and not np.isfinite(x).all():
+        raise ValueError(f"{name} holds values that are not finite")
 
 
 def _machine(machine: Machine | str | None) -> Machine:

@@ -15,6 +15,7 @@ from .truth import (
     Gradients,
     Truth,
     attention_truth,
+    credible,
     error,
     gradient_error,
     gradient_tolerance,
@@ -47,7 +48,8 @@ class Forward:
         return error(run.output, run.lse if "lse" in run.outputs else None, truth)
 
     def allowed(self, reference: Error, truth: Truth) -> float:
-        return tolerance(reference, largest_of(truth.O), self.qkv[0].dtype)
+        dtype, largest = self.qkv[0].dtype, largest_of(truth.O)
+        return tolerance(credible(reference, largest, truth.lse, dtype), largest, dtype)
 
     def naive_error(self, truth: Truth) -> Error:
         """The error of the naive algorithm in the type of the inputs, by strips of queries, so that no S need fit in memory."""
@@ -93,7 +95,8 @@ class Backward:
         return gradient_error(run.outputs, truth)
 
     def allowed(self, reference: Error, truth: Gradients) -> float:
-        return gradient_tolerance(reference, truth, self.qkv[0].dtype)
+        dtype, largest = self.qkv[0].dtype, largest_of(*vars(truth).values())
+        return gradient_tolerance(credible(reference, largest, self.forward.lse, dtype), truth, dtype)
 
     def naive_error(self, truth: Gradients) -> Error:
         return self.error(self.run(UNLIMITED, "naive", {"Br": 128, "Bc": 128}), truth)

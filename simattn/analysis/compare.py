@@ -149,8 +149,6 @@ def compare(
         options["mask"] = elementwise(**sparse, Br=own.get("Br"), Bc=own.get("Bc"), shape=(Q.shape[2], K.shape[2]))
     asked = Options.of(Q, K, **options)
     case: Any = Backward(Q, K, V, asked, dO) if backward else Forward(Q, K, V, asked, sparse)
-    progress("float64")
-    truth = case.truth()
     runs: dict[str, Run | str] = {}
     for name in names:
         progress(name)
@@ -159,12 +157,17 @@ def compare(
             runs[name] = case.run(machine, name, its)
         except MemoryError as overflow:  # of SRAM, of HBM, or of this computer
             runs[name] = str(overflow)
+    workload = Workload.of(Q, K, asked.causal, backward)
+    if all(isinstance(run, str) for run in runs.values()):
+        return Comparison(machine, workload, tuple(Result(name, failure=str(run)) for name, run in runs.items()), title)
+    progress("float64")
+    truth = case.truth()
     progress("reference")
     plain = runs.get("naive")
     reference = case.error(plain, truth) if isinstance(plain, Run) else case.naive_error(truth)
     allowed = case.allowed(reference, truth)
     results = tuple(_result(name, run, case.error, truth, reference, allowed) for name, run in runs.items())
-    return Comparison(machine, Workload.of(Q, K, asked.causal, backward), results, title)
+    return Comparison(machine, workload, results, title)
 
 
 def _result(

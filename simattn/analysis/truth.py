@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -180,6 +180,14 @@ def tolerance(reference: Error, largest: float, dtype: Any) -> float:
     """What an exact algorithm may err by: twice the naive algorithm in the same type, and 4·eps·max|O|."""
     naive = reference.max_abs if math.isfinite(reference.max_abs) else 0.0  # where naive overflows, it excuses nobody
     return 2 * naive + 4 * float(limits(storage_type(dtype)).eps) * largest
+
+
+def credible(reference: Error, largest: float, lse: Array, dtype: Any) -> Error:
+    """naive's error, as far as rounding explains it: 8·eps·(1 + max|lse|) of the largest magnitude, for a score is rounded relative to
+    itself. A naive that errs by more is wrong, and excuses nobody.
+    """
+    bound = 8 * float(limits(storage_type(dtype)).eps) * (1 + largest_of(lse)) * largest
+    return replace(reference, max_abs=min(reference.max_abs, bound))
 
 
 def gradient_tolerance(reference: Error, truth: Gradients, dtype: Any) -> float:

@@ -3,6 +3,17 @@
 from collections.abc import Callable
 from typing import Any
 
+from .approximate import (
+    APPROXIMATE,
+    bigbird,
+    block_diagonal,
+    dynamic_conv,
+    linformer,
+    local_global,
+    longformer,
+    orthogonal_features,
+    performer,
+)
 from .block_sparse import block_sparse
 from .flash1 import flash1
 from .flash1_backward import flash1_backward
@@ -21,21 +32,30 @@ from .unfused_chain import unfused_chain
 from .unfused_chain_backward import unfused_chain_backward
 
 __all__ = [
+    "APPROXIMATE",
     "BACKWARD",
     "DECODING",
     "FORWARD",
     "algorithms",
+    "bigbird",
+    "block_diagonal",
     "block_sparse",
+    "dynamic_conv",
     "flash1",
     "flash1_backward",
     "flash2",
     "flash2_backward", "flash3_fp8",
     "incremental",
+    "linformer",
+    "local_global",
+    "longformer",
     "mla",
     "naive",
     "naive_backward",
     "online_softmax",
+    "orthogonal_features",
     "paged",
+    "performer",
     "recompute_decode",
     "split_kv",
     "unfused_chain",
@@ -47,6 +67,6 @@ DECODING = (recompute_decode, incremental)  # causal attention of Q, K, V, step 
 BACKWARD = (unfused_chain_backward, naive_backward, flash1_backward, flash2_backward)
 
 algorithms: dict[str, Callable[..., Any]] = {
-    f.__name__: f for f in (*FORWARD, block_sparse, *DECODING, paged, mla, flash3_fp8, *BACKWARD)
+    f.__name__: f for f in (*FORWARD, block_sparse, *DECODING, paged, mla, flash3_fp8, *APPROXIMATE, *BACKWARD)
 }
 """Name -> function."""

@@ -27,9 +27,11 @@ def flash1_backward(
     for sram, _ in gpu.launch("flash1_backward", [0]):
         begun = set()
         for j in blocks(scores.n_k, Bc):
-            Kj, Vj = sram.load(K[j]), sram.load(V[j])
+            visitors = scores.visitors(j, Br)
+            if visitors:
+                Kj, Vj = sram.load(K[j]), sram.load(V[j])
             dKj, dVj = sram.zeros((size(j), d)), sram.zeros((size(j), d_v))
-            for i in scores.visitors(j, Br):
+            for i in visitors:
                 Qi, dOi = sram.load(Q[i]), sram.load(dO[i])
                 if i.start in begun:
                     Di, dQi = sram.load(D[i]), sram.load(dQ[i])

@@ -27,9 +27,11 @@ def flash2_backward(
     for sram, i in gpu.launch("preprocess", blocks(Q.shape[0], Br)):
         sram.store(D[i], rowsum(sram.load(dO[i]).astype(gpu.acc) * sram.load(O[i])))
     for sram, j in gpu.launch("flash2_backward", blocks(scores.n_k, Bc)):
-        Kj, Vj = sram.load(K[j]), sram.load(V[j])
+        visitors = scores.visitors(j, Br)
+        if visitors:
+            Kj, Vj = sram.load(K[j]), sram.load(V[j])
         dKj, dVj = sram.zeros((size(j), K.shape[1])), sram.zeros((size(j), V.shape[1]))
-        for i in scores.visitors(j, Br):
+        for i in visitors:
             Qi, dOi = sram.load(Q[i]), sram.load(dO[i])
             L = np.maximum(sram.load(lse[i]), lowest(gpu.acc))  # finite where a row sees no key
             X = Qi @ Kj.T

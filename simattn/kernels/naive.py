@@ -33,7 +33,7 @@ def naive(
             Pij = scores.drop(sram, sram.load(P[i, j]), i, j)
             Oi = Oi + Pij.astype(V.dtype) @ sram.load(V[j])
         sram.store(O[i], Oi)
-    unvisited = [(i, j) for i in blocks(N, Br) for j in blocks(n_k, Bc) if j not in scores.visits(i, Bc)] if return_P else []
-    for sram, (i, j) in gpu.launch("zero P", unvisited) if unvisited else ():
+    hidden = [(i, j) for i in blocks(N, Br) for j in scores.hidden(i, Bc)] if return_P else []
+    for sram, (i, j) in gpu.launch("zero P", hidden) if hidden else ():
         sram.store(P[i, j], sram.zeros((size(i), size(j))))
     return (O, L, P) if return_P else (O, L)

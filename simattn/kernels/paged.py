@@ -25,7 +25,7 @@ def paged(
     """PagedAttention (Kwon et al. 2023, arXiv 2309.06180), with Flash-Decoding's splits: a block of keys is a page.
 
     Q (N, d), K (pages, page, d) and V (pages, page, d_v) of `sa.pool`, table (n,) and lens (1,) of whole numbers -> O (N, d_v), lse.
-    A sequence has lens[0] keys; those of its p-th page are in page table[p]. Per sequence: `table=sa.each(tables)` of an
+    The splits share the table's room evenly. A sequence has lens[0] keys; those of its p-th page are in page table[p]. Per sequence: `table=sa.each(tables)` of an
     array (batch, n), `lens=sa.each(lengths)` of one (batch, 1).
     """
     _check("table", table, "(n,)")

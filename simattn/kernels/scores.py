@@ -83,6 +83,12 @@ class Scores:
             start, stop, end = max(start, within.start), min(stop, within.stop), min(end, within.stop)
         return [slice(j.start + start, min(j.stop + start, end)) for j in blocks(_up(stop - start, Bc), Bc)]
 
+    def hidden(self, i: slice, Bc: int) -> list[slice]:
+        """The other keys, by blocks."""
+        seen = self.visits(i, Bc)
+        start, stop = (seen[0].start, seen[-1].stop) if seen else (0, 0)
+        return [*blocks(start, Bc), *blocks(self.keys, Bc, stop)]
+
     def visitors(self, j: slice, Br: int) -> list[slice]:
         """The blocks of rows that see any of keys j."""
         ranges = ((i, *self._queries(i)) for i in blocks(self.rows, Br))

@@ -5,13 +5,16 @@ from typing import TYPE_CHECKING
 
 from matplotlib import style
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
 
 from .units import bytes_text
 
 if TYPE_CHECKING:
     from ..analysis.compare import Comparison
+    from ..analysis.pareto import Pareto
 
 HATCHES = ("", "//", "..", "xx", "\\\\", "++", "oo", "--", "**", "||", "OO")
+MARKERS = "osD^vPX*"
 FIRST = ("Q", "K", "V", "S", "P", "O")  # the arrays that every reader knows have the same colours in every figure
 
 
@@ -42,6 +45,35 @@ def traffic_figure(comparisons: "list[Comparison]") -> Figure:
         axes.set_xlabel(f"bytes between HBM and SRAM, counted ({comparisons[-1].machine.title or comparisons[-1].machine.name})")
         handles, labels = axes.get_legend_handles_labels()
         figure.legend(handles, labels, title="array", ncols=6, fontsize="small", loc="outside lower center")
+    return figure
+
+
+def pareto_figure(paretos: "list[Pareto]") -> Figure:
+    """Error against traffic, one panel a set of inputs, one line an algorithm; the Pareto front is dashed, its points ringed."""
+    names = list(dict.fromkeys(point.algorithm for p in paretos for point in p.points))
+    with style.context("petroff10"):
+        figure = Figure(figsize=(1.2 + 4.4 * len(paretos), 4.4), layout="constrained")
+        panels = figure.subplots(1, len(paretos), squeeze=False, sharey=True)[0]
+        for axes, p in zip(panels, paretos, strict=True):
+            for k, name in enumerate(names):
+                x = [(point.hbm_bytes, point.rmse) for point in p.points if point.algorithm == name]
+                look = {"color": f"C{k % 10}", "marker": MARKERS[k % len(MARKERS)], "linewidth": 0.8}
+                axes.plot(*zip(*x, strict=True), label=name, **look) if x else None
+            front = [(point.hbm_bytes, point.rmse) for point in p.front]
+            look = {"color": "black", "linestyle": "--", "linewidth": 1, "marker": "o", "markersize": 12, "markerfacecolor": "none"}
+            axes.plot(*(zip(*front, strict=True) if front else ([], [])), label="Pareto front", **look)
+            axes.axhline(1, color="gray", linestyle=":", label="zeros in place of O")
+            axes.set(
+                xscale="log", yscale="log", xlabel=f"bytes between HBM and SRAM, counted\n({p.machine.title or p.machine.name})"
+            )
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.xaxis.set_minor_locator(NullLocator())
+            axes.xaxis.set_major_formatter(lambda x, _: bytes_text(x))
+            axes.spines[["top", "right"]].set_visible(False)
+            axes.set_title(f"{p.title}\n{p.workload}".strip(), fontsize="medium", loc="left")
+        panels[0].set_ylabel("RMSE ÷ RMS of the exact O (no unit)")
+        handles = {label: handle for axes in panels for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+        figure.legend(handles.values(), handles.keys(), ncols=5, fontsize="small", loc="outside lower center")
     return figure
 
 

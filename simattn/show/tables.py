@@ -60,7 +60,7 @@ def _cells(r: "Result", machine: Machine, base: int | None) -> list[str | Text]:
 
 
 def _title(comparison: "Comparison") -> str:
-    blocks = {f"{r.run.blocks.get('Br')} × {r.run.blocks.get('Bc')}" for r in comparison.results if r.run}
+    blocks = {" × ".join(map(str, r.run.blocks.values())) for r in comparison.results if r.run and r.run.blocks}
     sizes = f", blocks of {' and '.join(sorted(blocks))}" if blocks else ""
     head = f"{comparison.title}\n" if comparison.title else ""
     return f"{head}{comparison.workload}\n{comparison.machine.title or comparison.machine.name}, SRAM over HBM{sizes}"

@@ -18,7 +18,7 @@ def kib_text(n: float) -> str:
 
 def ratio_text(x: float) -> str:
     """'3.2×', '0.011×'; two digits at least."""
-    return f"{x:.3g}×" if x < 0.995 else f"{x:,.2f}×" if x < 10 else f"{x:,.0f}×"
+    return f"{x:.3g}×" if x < 0.995 else f"{x:,.2f}×" if x < 10 else f"{x:,.0f}×" if x < 1e5 else f"{x:.1e}×"
 
 
 def _scaled(n: float, units: tuple[str, ...]) -> str:

@@ -7,18 +7,19 @@ that a mask cuts through.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 from ...hierarchy.counts import KernelCounts
 from ...hierarchy.errors import unknown
 from ..symbols import Problem, Symbols
-from . import decoding, flash, flash_backward, stored, stored_backward
+from . import approximate, decoding, flash, flash_backward, stored, stored_backward
 
 FORMS = {
     f.__name__: f
     for f in (
         stored.unfused_chain, stored.naive, stored.online_softmax, flash.flash1, flash.flash2, flash.split_kv, flash.block_sparse,
         decoding.recompute_decode, decoding.incremental, decoding.paged, decoding.mla, flash.flash3_fp8, stored_backward.unfused_chain_backward,
-        stored_backward.naive_backward, flash_backward.flash1_backward, flash_backward.flash2_backward,
+        stored_backward.naive_backward, flash_backward.flash1_backward, flash_backward.flash2_backward, *approximate.FORMS,
     )
 }  # fmt: skip
 PACKED = ("split_kv", "incremental", "paged", "mla")
@@ -37,10 +38,11 @@ class Form:
 
 
 def closed_form(
-    algorithm: str, problem: Problem, *, Br: int, Bc: int, sram: int, splits: int = 1, steps: int | None = None, tokens: int = 1
-) -> Form:
+    algorithm: str, problem: Problem, *, Br: int, Bc: int, sram: int, splits: int = 1, steps: int | None = None, tokens: int = 1, **own: Any
+) -> Form:  # fmt: skip
     """What a run of `algorithm` must count, over all heads. sram: the machine's capacity, which sets the strips of whole rows. splits,
-    steps, tokens: as the algorithm takes them. Bc: the page, for `paged`.
+    steps, tokens: as the algorithm takes them. Bc: the page, for `paged`. own: what an approximation takes (block, one_sided, ...); of
+    its matrices the rows, which are k of `linformer`, m of `performer`, width of `dynamic_conv`. `bigbird`: Br = Bc = block.
 
     ValueError for an algorithm without formulas.
     """
@@ -48,6 +50,7 @@ def closed_form(
         raise ValueError(unknown("algorithm with closed forms", algorithm, FORMS))
     return Form(
         *FORMS[algorithm](
-            Symbols(problem, Br, Bc, sram=sram, splits=splits, packed=algorithm in PACKED, steps=steps, tokens=tokens)
+            Symbols(problem, Br, Bc, sram=sram, splits=splits, packed=algorithm in PACKED, steps=steps, tokens=tokens),
+            **own,
         )
     )

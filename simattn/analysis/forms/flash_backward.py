@@ -21,7 +21,7 @@ def flash2_backward(y: Symbols) -> Kernels:
     preprocess = L.kernel(math.ceil(N / y.Br), max((a + s) * d_v * r, a * (d_v + 1) * r))
 
     v, L = Sums.of_pairs(pairs), Lines()
-    _keys(L, y)
+    _keys(L, y, pairs)
     L.load(s * (d + d_v) * v.R)
     _weights(L, y, v)
     L.load(a * v.R)
@@ -52,7 +52,7 @@ def flash1_backward(y: Symbols) -> Kernels:
     v, L = Sums.of_pairs(pairs), Lines()
     first = sum(p.r for p in pairs if p.first)  # rows on their first pass; the others have D and dQ in HBM
     again, never = v.R - first, y.n - first
-    _keys(L, y)
+    _keys(L, y, pairs)
     L.load(s * (d + d_v) * v.R)
     L.load((a + s * d) * again)
     L.load(s * d_v * first)
@@ -89,9 +89,9 @@ def flash1_backward(y: Symbols) -> Kernels:
     return kernels, y.lanes * a * y.n + shared(kernels, y)
 
 
-def _keys(L: Lines, y: Symbols) -> None:
-    """K and V of every block of keys, and room for dK and dV."""
-    L.load(y.s * (y.d + y.d_v) * y.n_k)
+def _keys(L: Lines, y: Symbols, pairs: list[Pair]) -> None:
+    """K and V of every block of keys that is visited, and room for dK and dV."""
+    L.load(y.s * (y.d + y.d_v) * sum(c for c, visitors in y.columns(pairs) if visitors))
     L.fill(y.a * (y.d + y.d_v) * y.n_k)
 
 
