@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from matplotlib import style
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
@@ -57,7 +58,7 @@ def pareto_figure(paretos: "list[Pareto]") -> Figure:
         for axes, p in zip(panels, paretos, strict=True):
             for k, name in enumerate(names):
                 x = [(point.hbm_bytes, point.rmse) for point in p.points if point.algorithm == name]
-                look = {"color": f"C{k % 10}", "marker": MARKERS[k % len(MARKERS)], "linewidth": 0.8}
+                look = {"color": to_hex(f"C{k % 10}"), "marker": MARKERS[k % len(MARKERS)], "linewidth": 0.8}
                 axes.plot(*zip(*x, strict=True), label=name, **look) if x else None
             front = [(point.hbm_bytes, point.rmse) for point in p.front]
             look = {"color": "black", "linestyle": "--", "linewidth": 1, "marker": "o", "markersize": 12, "markerfacecolor": "none"}

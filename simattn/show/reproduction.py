@@ -26,7 +26,8 @@ HEAD = f"""\
 # Published figures, reproduced
 
 Made by `make reproduce`; `simattn reproduce GROUP` runs one of these groups, and `--json` gives the same rows as data. No number under
-*ours* comes from a formula that was fitted to the published one, and no count was bent to fit.
+*ours* comes from a formula that was fitted to the published one, and no count was bent to fit. Where a source does not state its
+blocks, its lengths or what its errors are against, we chose, and the row says what. u is the size of Q, U that of the N × N scores.
 
 {KINDS}
 
