@@ -201,3 +201,14 @@ def test_the_catalogue_is_consistent():
     assert all(len(text) > 20 for m in sa.machines() for text in m.sources.values())
     with pytest.raises(ValueError, match="did you mean 'rtx-4090'"):
         sa.machine("rtx4090")
+
+
+def test_a_table_as_text_is_text_in_a_notebook_too(monkeypatch):
+    """Where rich believes that it is in Jupyter, str() of a comparison is the table, and shows nothing by itself."""
+    from rich import console
+
+    monkeypatch.setattr(console, "_is_jupyter", lambda: True)
+    shown = []
+    monkeypatch.setattr("rich.jupyter.display", lambda *what: shown.append(what))
+    assert "flash2" in str(sa.compare(GPU, ["flash2"], *qkv()))
+    assert not shown

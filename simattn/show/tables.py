@@ -86,7 +86,7 @@ def machines_table(machines: list[Machine]) -> Table:
 def text(shown: Any) -> str:
     """What a terminal would show, without colour."""
     out = io.StringIO()
-    Console(file=out, width=WIDTH, color_system=None, legacy_windows=False).print(shown)
+    Console(file=out, width=WIDTH, color_system=None, legacy_windows=False, force_jupyter=False).print(shown)
     return out.getvalue()
 
 
