@@ -10,6 +10,7 @@ from ..hierarchy.gpu import Gpu
 from ..hierarchy.grid import blocks, size
 from ..hierarchy.hbm import HbmArray
 from ..hierarchy.lanes import packs_groups
+from ..hierarchy.machine import Machine
 from .combine import Partials
 from .scores import Scores
 from .softmax import lowest, rowmax, rowsum
@@ -26,7 +27,7 @@ def split_kv(
     """
     scores = Scores(Q, K, V, group, **options)
     N, n_k, d_v = Q.shape[0], K.shape[0], V.shape[1]
-    splits = num_splits(gpu, N, Q.shape[1], n_k, Br) if splits is None else checked(splits, n_k)
+    splits = num_splits(gpu.machine, gpu.lanes, N, Q.shape[1], n_k, Br) if splits is None else checked(splits, n_k)
     chunk = math.ceil(len(blocks(scores.n_k, Bc)) / splits) * Bc
     O, L = gpu.empty((N, d_v), name="O"), gpu.empty((N, 1), name="lse", dtype=gpu.acc)
     partials = Partials(gpu, O, L, splits)
@@ -47,12 +48,12 @@ def split_kv(
     return partials.combine(Br)
 
 
-def num_splits(gpu: Gpu, N: int, d: int, n_k: int, Br: int) -> int:
-    """flash-attn's number of splits on this machine: its KV block is 256 keys for d <= 64, 128 for d <= 128, else 64."""
-    if gpu.machine.sms is None:
-        raise ValueError(f"{gpu.machine.name} has no number of SMs for the heuristic: give splits=")
+def num_splits(machine: Machine, lanes: int, N: int, d: int, n_k: int, Br: int) -> int:
+    """flash-attn's number of splits on a machine: its KV block is 256 keys for d <= 64, 128 for d <= 128, else 64."""
+    if machine.sms is None:
+        raise ValueError(f"{machine.name} has no number of SMs for the heuristic: give splits=")
     key_block = 256 if d <= 64 else 128 if d <= 128 else 64
-    return heuristic(gpu.lanes * len(blocks(N, Br)), 2 * gpu.machine.sms, math.ceil(n_k / key_block))
+    return heuristic(lanes * len(blocks(N, Br)), 2 * machine.sms, math.ceil(n_k / key_block))
 
 
 def heuristic(programs: int, slots: int, key_blocks: int, most: int = 128) -> int:

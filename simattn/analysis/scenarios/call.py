@@ -1,6 +1,5 @@
 """One launch of an algorithm within a scenario: what its closed form predicts, and the execution that must equal it."""
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,7 +16,7 @@ from ...hierarchy.machine import Machine
 from ...hierarchy.run import Run
 from ...kernels import algorithms
 from ...kernels.scores import scores_type
-from ...kernels.split_kv import heuristic
+from ...kernels.split_kv import num_splits
 from ..forms import closed_form
 from ..symbols import Problem
 
@@ -91,12 +90,8 @@ class Call:
         p = self.problem
         if self.algorithm not in SPLIT:
             return 1
-        if machine.sms is None:
-            raise ValueError(f"{machine.name} has no number of SMs for the heuristic of splits")
         n_k = p.n_k if p.kv_len is None else p.kv_len
-        key_block = 256 if p.d <= 64 else 128 if p.d <= 128 else 64
-        programs = p.kv_lanes * math.ceil(p.n_q * p.group / Br)
-        return min(heuristic(programs, 2 * machine.sms, math.ceil(n_k / key_block)), p.n_k // (self.page or 1))
+        return min(num_splits(machine, p.kv_lanes, p.n_q * p.group, p.d, n_k, Br), p.n_k // (self.page or 1))
 
     def _meant(self, kernels: dict[str, KernelCounts]) -> dict[str, KernelCounts]:
         return {name: k for name, k in kernels.items() if self.only is None or name in self.only}
