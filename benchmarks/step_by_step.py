@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import simattn as sa
-from simattn.hierarchy import operations
+from simattn.hierarchy import operations, transfers
 
 Array = NDArray[np.float32]
 B = 128
@@ -82,7 +82,7 @@ def by_head(Q: Array, K: Array, V: Array, causal: bool) -> list[tuple[Array, Arr
 
 def forget() -> None:
     """Forget every operation that the machine remembers, so that each run starts cold."""
-    for remembered in vars(operations).values():
+    for remembered in (*vars(operations).values(), *vars(transfers).values()):
         if hasattr(remembered, "cache_clear"):
             remembered.cache_clear()
 

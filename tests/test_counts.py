@@ -278,7 +278,7 @@ def test_what_each_operation_costs():
             }.items():  # fmt: skip
                 before = len(sram._log)
                 operation()
-                counted = sum((op.counts for op, _ in sram._log[before:]), start=sa.hierarchy.counts.Counts())
+                counted = sum((op.counts for op, *_ in sram._log[before:]), start=sa.hierarchy.counts.Counts())
                 costs[name] = (counted.sram_read, counted.sram_write, counted.matmul_flops, counted.vector_flops, counted.exps)
             sram.store(O, x)
         return O

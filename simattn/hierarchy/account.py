@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from .counts import COUNTS, KernelCounts, Traffic
-from .working_set import Log, working_set
+from .working_set import Log, lives
 
 CACHED_ENTRIES = 200_000  # operations in the logs kept, so that memory stays bounded however long a run is
 
@@ -17,6 +17,8 @@ class Block:
     tensors: dict[str, list[int]]  # bytes read and written, by array
     peak_sram: int
     peak_at: int
+    takes: list[int | None]  # by operation, as in `Lives`
+    ends: list[tuple[int, ...]]
 
     @classmethod
     def of(cls, log: Log) -> "Block":
@@ -28,7 +30,8 @@ class Block:
                 moved = tensors.setdefault(operation.tensor, [0, 0])
                 moved[0] += operation.counts.hbm_read * times
                 moved[1] += operation.counts.hbm_write * times
-        return cls(counts, tensors, *working_set(log))
+        found = lives(log)
+        return cls(counts, tensors, *found.peak(), found.takes, found.ends)
 
 
 class Account:

@@ -10,18 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .account import Account
+from .account import Account, Block
 from .dtypes import BOOL, Data, DType, storage_type
 from .errors import HbmOverflow
 from .hbm import LANE_AXES, HbmArray
+from .host import describe
 from .operations import Operation
 from .sram import Sram
 from .tile import Tile
-from .working_set import live_at
+from .working_set import lives
 
 if TYPE_CHECKING:
     from .machine import Machine
-
+BATCH = 1000  # operations recorded before they are executed: Python's and NumPy's work push each other out of the CPU's cache
 LARGE = 1 << 30  # bytes from which on it is worth asking whether this computer has them
 
 
@@ -49,6 +50,7 @@ class Gpu:
         self._made: dict[str, HbmArray] = {}
         self._taken: set[str] = set()
         self._open: str | None = None
+        self._ended: list[tuple[Sram, Block]] = []
         with np.errstate(all="ignore"):
             self._context = contextvars.copy_context()
 
@@ -106,27 +108,45 @@ class Gpu:
         self._account.kernel(kernel)
         return self._programs(kernel, grid, self._shape if like is None else like._data.shape[:LANE_AXES])
 
-    def peek(self, tile: Tile) -> Data:
+    def peek(self, tile: Any) -> Data:
         """A copy of a tile's values, for looking: nothing is counted, but the run says that it was peeked into.
 
         Of shape (r, c), or (batch, heads, r, c) of the heads that run side by side.
         """
+        if not isinstance(tile, Tile):
+            raise TypeError(f"peek at {describe(tile)}: give a tile")
+        if tile._sram._gpu is not self:
+            raise TypeError(f"peek at {tile!r}: it belongs to another run")
+        self._execute()
+        data = np.broadcast_to(tile._sram._look(tile), (*self._shape, *tile.shape))
         self._account.peeked = True
-        data = np.broadcast_to(tile._data, (*self._shape, *tile.shape))
         return np.array(data[0, 0, 0] if self._lanes == 1 else data.reshape(self._shape[0], -1, *tile.shape))
 
     def _programs(self, kernel: str, grid: tuple[Iterable[Any], ...], lanes: tuple[int, ...]) -> Iterator[Any]:
         for made in self._made.values():
             made._marks.fill(0)  # type: ignore[union-attr]
+        recorded = 0
         for index in zip(*grid, strict=True) if len(grid) == 1 else itertools.product(*grid):
             sram = Sram(self, kernel, sys._getframe(1), lanes)
             yield (sram, *index)
             log = sram._end()
             block = self._account.block(log)
             if block.peak_sram > self.machine.sram:
-                raise sram._overflow(block.peak_at, live_at(log, block.peak_at))
+                raise sram._overflow(block.peak_at, lives(log).at(block.peak_at))
             self._account.enter(kernel, block, math.prod(lanes))
+            self._ended.append((sram, block))
+            recorded += len(log)
+            if recorded >= BATCH:
+                self._execute()
+                recorded = 0
+        self._execute()
         self._open = None
+
+    def _execute(self) -> None:
+        """Execute the thread blocks that have ended, in order."""
+        for sram, block in self._ended:
+            sram._execute(block.takes, block.ends)
+        self._ended.clear()
 
     def _finish(self, result: Any) -> list[HbmArray]:
         """The arrays that the algorithm returned; the rest is its footprint."""
@@ -168,8 +188,7 @@ class Gpu:
 
 def refuse_beyond_host(name: str, nbytes: int) -> None:
     """MemoryError for an array that this computer could not hold, before the system ends the process for it."""
-    meminfo = Path("/proc/meminfo")
-    if nbytes < LARGE or not meminfo.exists():
+    if nbytes < LARGE or not (meminfo := Path("/proc/meminfo")).exists():
         return
     available = next(int(line.split()[1]) * 1024 for line in meminfo.read_text().splitlines() if line.startswith("MemAvailable"))
     if nbytes > available:

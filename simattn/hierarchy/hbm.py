@@ -27,7 +27,7 @@ class HbmArray(Sealed):
         self._run = run
         self._marks = marks  # inputs have none: they are read-only
         self._load: Operation | None = None  # what loading it is, once it was loaded
-        self._views: dict[tuple[int | None, ...], HbmArray] = {}  # by row slice, for loops come back to the same ones
+        self._views: dict[tuple[int | None, ...] | None, HbmArray] = {}  # by row slice, for loops come back to the same ones
 
     @property
     def name(self) -> str:
@@ -47,8 +47,8 @@ class HbmArray(Sealed):
 
     def __getitem__(self, key: Any) -> "HbmArray":
         rows = (key.start, key.stop, key.step) if type(key) is slice else None
-        if rows in self._views:
-            return self._views[rows]
+        if (known := self._views.get(rows)) is not None:
+            return known
         keys = key if type(key) is tuple else (key,)
         keys = tuple(self._plain(k) for k in keys)
         marks = None if self._marks is None else self._marks[keys]

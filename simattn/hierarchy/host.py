@@ -7,15 +7,13 @@ import numpy as np
 from .hbm import HbmArray
 
 
-def scalar(x: Any) -> Any:
-    """A Python scalar as it is, a NumPy one as Python's, so that it decides no type; anything else is refused."""
-    if type(x) in (float, int, bool):
+def scalar(x: Any) -> float:
+    """A Python scalar, or a NumPy one, as a Python float, so that it decides no type; anything else is refused."""
+    if type(x) is float:
         return x
     value = x.item() if isinstance(x, np.generic) else x
-    if isinstance(value, float):
+    if isinstance(value, float | int):
         return float(value)
-    if isinstance(value, int):
-        return int(value)
     if isinstance(x, HbmArray):
         x._refuse("arithmetic")
     raise TypeError(f"{describe(x)} beside a tile: tiles mix with tiles of their thread block and with Python scalars only")

@@ -190,7 +190,7 @@ def _copied(arrays: Mapping[str, Data]) -> dict[str, Data]:
     block = np.empty(ends[-1] if ends else 0, np.uint8)
     copies = {}
     for (name, x), start in zip(arrays.items(), [0, *ends], strict=False):
-        copy = block[start : start + x.nbytes].view(x.dtype.newbyteorder("=")).reshape(x.shape)
+        copy = block[start : start + x.nbytes].view(x.dtype.type).reshape(x.shape)
         copy[...] = x
         copy.flags.writeable = False
         copies[name] = copy

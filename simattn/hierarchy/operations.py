@@ -12,7 +12,6 @@ import numpy as np
 
 from .counts import COUNTS, Counts
 from .dtypes import BOOL, FLOAT64, Data, DType, join, round_to, wide
-from .given import INTEGER
 
 Scalar = float | int | bool
 
@@ -83,12 +82,13 @@ class Operation:
     name: str
     result: Spec | None
     counts: Counts
-    compute: Callable[..., Data]
+    compute: Callable[..., Data | None]
     operands: tuple[Spec, ...] = ()
     tensor: str | None = None
     takes: tuple[int, ...] = ()
     is_matmul: bool = False
     is_addition: bool = False  # of two whole tiles of one shape and type: where a product may accumulate
+    in_place: bool = False  # whether NumPy can write the result in the memory of an operand whose bytes it takes over
     needs: int = field(init=False)  # bytes live for this operation alone, were its operands distinct tiles
     costs: tuple[tuple[str, int], ...] = field(init=False)  # the counts that are not 0
 
@@ -133,6 +133,7 @@ def elementwise(function: Any, operands: tuple[Spec | None, ...], acc: DType) ->
         compute=function if plain else _rounded(function, number, result.dtype),
         operands=tiles,
         takes=takes,
+        in_place=plain and all(tiles[k].dtype == result.dtype and not tiles[k].turned for k in takes) and function is not np.where,
         is_addition=function is np.add and len(tiles) == 2 and same == {(result.shape, result.dtype, True, False, False)},
     )
 
@@ -208,42 +209,3 @@ def cast(tile: Spec, dtype: DType) -> Operation:
     takes = (0,) if tile.covers and 0 < result.held <= tile.held else ()
     counts = _vector((tile,), result, result.elements)
     return Operation("astype", result, counts, lambda x: round_to(x, dtype), (tile,), takes=takes)
-
-
-@cache
-def load(name: str, shape: tuple[int, int], dtype: DType) -> Operation:
-    """A tile from HBM: an HBM read and an SRAM write."""
-    tile = spec(shape, dtype)
-    return Operation("load", tile, Counts(hbm_read=tile.nbytes, sram_write=tile.nbytes), np.ascontiguousarray, tensor=name)
-
-
-@cache
-def store(name: str, tile: Spec, dtype: DType) -> Operation:
-    """A tile to HBM, rounded to the array's type on the way: an SRAM read and an HBM write."""
-    counts = Counts(sram_read=tile.nbytes, hbm_write=tile.elements * dtype.itemsize)
-    return Operation("store", None, counts, lambda x: round_to(x, dtype), (tile,), tensor=name)
-
-
-@cache
-def atomic_add(name: str, tile: Spec, dtype: DType) -> Operation:
-    """A tile added to what lies in HBM: an SRAM read, and an HBM read and write of the array's bytes."""
-    nbytes = tile.elements * dtype.itemsize
-    return Operation("atomic_add", None, Counts(nbytes, nbytes, tile.nbytes), lambda x: x, (tile,), tensor=name)
-
-
-@cache
-def load_int(name: str) -> Operation:
-    """An integer from HBM to a register."""
-    return Operation("load_int", None, Counts(hbm_read=INTEGER.itemsize), np.empty, tensor=name)
-
-
-@cache
-def random(tile: Spec) -> Operation:
-    """Random numbers computed from where they are: one vector operation an element."""
-    return Operation("random", tile, Counts(vector_flops=tile.elements), lambda x: x)
-
-
-@cache
-def fill(name: str, tile: Spec) -> Operation:
-    """A new tile of a constant or of indices; indices are free."""
-    return Operation(name, tile, Counts(sram_write=tile.nbytes), lambda x: np.array(np.broadcast_to(x, (1, 1, 1, *tile.shape))))

@@ -2,19 +2,21 @@
 
 import itertools
 import linecache
+from collections.abc import Sequence
 from types import CodeType
 
 from .errors import SramOverflow
-from .working_set import Log
+from .execute import Record
 
 
 def overflow(
-    kernel: str, machine: str, capacity: int, log: Log, code: CodeType, instructions: list[int], t: int, live: list[tuple[int, int]]
+    kernel: str, machine: str, capacity: int, log: Sequence[Record], code: CodeType, t: int, live: list[tuple[int, int]]
 ) -> SramOverflow:
     """The error for operation `t` of a log, at which these tiles (position of definition, bytes) were live."""
 
     def line(p: int) -> int:
-        return next(itertools.islice(code.co_positions(), instructions[p] // 2, None))[0] or 0
+        *_, instruction = log[p]
+        return next(itertools.islice(code.co_positions(), instruction // 2, None))[0] or 0
 
     needed = sum(size for _, size in live)
     tiles = "\n".join(f"  {size:>11,} B  {log[p][0]}, line {line(p)}" for p, size in live)

@@ -1,18 +1,16 @@
 """One thread block's SRAM: the words in which an algorithm loads, makes and stores tiles."""
 
-import math
 import operator
 from typing import Any, NoReturn
 
 import numpy as np
 
-from . import operations
-from .dtypes import BOOL, Data, limits, round_to, storage_type, wide
+from . import transfers
+from .dtypes import BOOL, Data, limits, round_to, storage_type
 from .given import INTEGER
 from .hbm import ADDED, LANE_AXES, LOADED, STORED, HbmArray
 from .host import describe, scalar
 from .operations import Operation, spec
-from .philox import uniform
 from .program import Program
 from .tile import Tile
 
@@ -20,7 +18,8 @@ from .tile import Tile
 class Sram(Program):
     """The SRAM of one thread block: empty when the block starts, lost when it ends.
 
-    `load`, `store`, `zeros`, `full`, `arange` and the arithmetic of tiles are logged; counts and occupancy follow from the log.
+    `load`, `store`, `zeros`, `full`, `arange` and the arithmetic of tiles are logged; counts and occupancy follow from the log, and
+    the values when it is executed, after the block's last line.
     """
 
     def load(self, array: Any) -> Tile:
@@ -32,47 +31,39 @@ class Sram(Program):
             if (mark := array._marks.max()) > LOADED:
                 self._race(array, "loads", mark)
             self._touch(array, LOADED)
-            data = data.copy()
-        return self._do(array._load, (), data)
+        return self._record(array._load, (), (data,))
 
     def _loading(self, array: HbmArray) -> Operation:
         shape = self._slice(array, "load")
-        return operations.load(array.name, shape, array.dtype)
+        return transfers.load(array.name, shape, array.dtype, array._marks is not None)
 
     def store(self, array: HbmArray, tile: Tile) -> None:
         """Write a tile to a slice of an HBM array of its shape, rounded to the array's type. Counts an HBM write."""
-        operation = self._storing(array, tile, "store into", operations.store)
-        if array._lanes < math.prod(self._lanes):
+        operation = self._storing(array, tile, "store into", transfers.store)
+        if array._lanes < self._size:
             raise ValueError(
                 f"store into {array.name}: its heads are shared, so several thread blocks would write one place; add with "
                 "sram.atomic_add"
             )
-        if mark := array._marks.max():  # type: ignore[union-attr]
-            self._race(array, "overwrites", mark)
-        rounded = self._do(operation, (self._own(tile),), tile._data)
+        marks: Data = array._marks  # type: ignore[assignment]
+        if np.count_nonzero(marks):
+            self._race(array, "overwrites", marks.max())
+        self._record(operation, (self._own(tile),), (array._data, tile))
         self._touch(array, STORED)
-        array._data[...] = rounded._data
 
     def atomic_add(self, array: HbmArray, tile: Tile) -> None:
         """Add a tile to a slice of an HBM array, to which other thread blocks of the launch may add too. An HBM read and a write.
 
         Where heads share the array (`gpu.empty(shape, like=K)`), all of them add to it. Each addition rounds to the array's type.
         """
-        operation = self._storing(array, tile, "atomic_add to", operations.atomic_add)
+        operation = self._storing(array, tile, "atomic_add to", transfers.atomic_add)
         marks: Data = array._marks  # type: ignore[assignment]
         if other := np.bitwise_and(marks, LOADED | STORED).max():
             self._race(array, "adds to", other)
         batch, heads, shared, *_ = array._data.shape
         if (batch, heads) != self._lanes[:2]:
             raise ValueError(f"atomic_add to {array.name}: it is shared by other heads than those of a group")
-        data = self._do(operation, (self._own(tile),), tile._data)._data
-        if shared == 1 < self._lanes[2]:
-            data = np.broadcast_to(data, (*data.shape[:2], self._lanes[2], *tile.shape))
-            terms = [data[:, :, g : g + 1] for g in range(self._lanes[2])]
-        else:
-            terms = [data]
-        for term in terms:
-            self._context.run(_add, array._data, term)
+        self._record(operation, (self._own(tile),), ([array._data] * (self._lanes[2] if shared == 1 else 1), tile))
         self._touch(array, ADDED)
 
     def load_int(self, element: Any) -> int:
@@ -81,7 +72,7 @@ class Sram(Program):
             raise TypeError(f"load_int of {describe(element)}: give an element of a table that was passed to gpu.run, as table[p]")
         if element.dtype != INTEGER or element.shape:
             raise TypeError(f"load_int of {element!r}: give one element of a table of integers, as table[p] or mask[p, q]")
-        self._note(operations.load_int(element.name), ())
+        self._record(transfers.load_int(element.name), (), ())
         return int(element._data.flat[0])
 
     def random(self, rows: Any, columns: Any, seed: int) -> Tile:
@@ -95,11 +86,11 @@ class Sram(Program):
             )
         if self._gpu._numbers is None:
             raise TypeError(f"{self._kernel}: random numbers go by head and row, which an algorithm that packs groups does not see")
-        if not 0 <= operator.index(seed) < 1 << 64:
+        if not 0 <= (number := operator.index(seed)) < 1 << 64:
             raise ValueError(f"random: seed={seed!r}; it is a whole number of 64 bits, not negative")
         r, c = (np.arange(s.start or 0, s.stop, s.step or 1) for s in (rows, columns))
-        operation = operations.random(spec((len(r), len(c)), self._index, index=True))
-        return self._do(operation, (), uniform(seed, self._gpu._numbers, r, c).astype(self._index))
+        operation = transfers.random(spec((len(r), len(c)), self._index, index=True))
+        return self._record(operation, (), ((number, self._gpu._numbers, r, c),))
 
     def zeros(self, shape: Any, dtype: Any = None) -> Tile:
         """A tile (r, c) of zeros, of type `gpu.acc` unless given."""
@@ -114,8 +105,8 @@ class Sram(Program):
             or not all(isinstance(n, int | np.integer) and n > 0 for n in shape)
         ):
             raise ValueError(f"a tile of shape {shape}: tiles have two dimensions, each at least 1")
-        operation = operations.fill("full", spec((int(shape[0]), int(shape[1])), kind))
-        return self._do(operation, (), round_to(np.asarray(scalar(value), np.float64), kind))
+        operation = transfers.fill("full", spec((int(shape[0]), int(shape[1])), kind))
+        return self._record(operation, (), (round_to(np.asarray(scalar(value), np.float64), kind),))
 
     def arange(self, positions: Any) -> Tile:
         """The indices of a slice as a (1, n) index tile, free of bytes; `.T` is its column."""
@@ -126,8 +117,8 @@ class Sram(Program):
             raise ValueError(f"arange of {positions} is empty")
         if numbers.max() >= (most := 1 << (limits(self._index).nmant + 1)):
             raise ValueError(f"arange of {positions}: indices from {most:,} on are not exact in {self._index.name}")
-        operation = operations.fill("arange", spec((1, numbers.size), self._index, index=True))
-        return self._do(operation, (), numbers)
+        operation = transfers.fill("arange", spec((1, numbers.size), self._index, index=True))
+        return self._record(operation, (), (numbers,))
 
     def _storing(self, array: HbmArray, tile: Tile, action: str, kind: Any) -> Operation:
         shape = self._slice(array, action)
@@ -137,13 +128,13 @@ class Sram(Program):
             raise TypeError(f"{action} {array.name}: inputs are read-only; make an output with gpu.empty(...)")
         if tile.shape != shape:
             raise ValueError(f"{action} {array.name}: the slice is {shape}, the tile {tile.shape}; they must be equal")
-        if (array.dtype == BOOL) != (tile.dtype == BOOL) or (array.dtype == BOOL and kind is operations.atomic_add):
+        if (array.dtype == BOOL) != (tile.dtype == BOOL) or (array.dtype == BOOL and kind is transfers.atomic_add):
             raise TypeError(f"{action} {array.name}: a {tile.dtype.name} tile, but the array is {array.dtype.name}")
         return kind(array.name, tile._spec, array.dtype)  # type: ignore[no-any-return]
 
     def _touch(self, array: HbmArray, mark: int) -> None:
         """Mark what this thread block did: at once, where heads share the array, for their thread blocks run at once too."""
-        if array._lanes < math.prod(self._lanes):
+        if array._lanes < self._size:
             np.bitwise_or(array._marks, mark, out=array._marks)  # type: ignore[arg-type]
         else:
             self._touched.append((array._marks, mark))  # type: ignore[arg-type]
@@ -154,7 +145,7 @@ class Sram(Program):
         if array._run is not self._gpu:
             raise TypeError(f"{action} {array!r}: it belongs to another run")
         *_, rows, columns = array._data.shape
-        if array._lanes > math.prod(self._lanes):
+        if array._lanes > self._size:
             raise TypeError(f"{action} {array.name}: this launch runs once for several of its heads; launch without like=")
         if array.dtype == INTEGER:
             raise TypeError(f"{action} {array.name}: it holds integers, which steer the program: sram.load_int({array.name}[p])")
@@ -168,9 +159,3 @@ class Sram(Program):
             f"{self._kernel}: a thread block {does} what another of the same launch {did} (in {array.name}): "
             "on a GPU they run at once; meet in a later launch"
         )
-
-
-def _add(sums: Data, term: Data) -> None:
-    """sums += term, rounded to the type of the sums."""
-    kind = wide(sums.dtype)
-    sums[...] = round_to(sums.astype(kind, copy=False) + term.astype(kind, copy=False), sums.dtype)

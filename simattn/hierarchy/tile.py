@@ -5,19 +5,35 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from .dtypes import Data, DType
-from .operations import REDUCTIONS, Spec, transposed
+from .dtypes import DType
+from .operations import ELEMENTWISE, REDUCTIONS, Spec, transposed
 from .sealed import Sealed
 
 if TYPE_CHECKING:
     from .sram import Sram
 
+ALL = slice(None)
+
 Operand = Any  # a tile or a Python scalar; what else there is, the machine refuses
 
 
 def _binary(ufunc: Any) -> "Callable[[Tile, Operand], Tile]":
+    """A ufunc of a tile and another of its thread block, or a number: what `_apply` does, in fewer steps."""
+
     def operator(self: "Tile", other: Operand) -> "Tile":
-        return self._sram._binary(ufunc, self, other)
+        sram = self._sram
+        operation = None
+        if type(other) is Tile and other._sram is sram:
+            operation = sram._known.get((ufunc, self._spec, other._spec))
+            positions: tuple[int, ...] = (self._position, other._position)
+            operands: tuple[Any, ...] = (self, other) if self._view or other._view else positions
+        elif type(other) is float or type(other) is int:
+            operation = sram._known.get((ufunc, self._spec, None))
+            positions = (self._position,)
+            operands = (self if self._view else self._position, float(other))
+        if operation is None:
+            return sram._apply(ufunc, self, other)
+        return sram._record(operation, positions, operands)
 
     return operator
 
@@ -31,7 +47,8 @@ def _reflected(ufunc: Any) -> "Callable[[Tile, Operand], Tile]":
 
 def _unary(ufunc: Any) -> "Callable[[Tile], Tile]":
     def operator(self: "Tile") -> "Tile":
-        return self._sram._apply(ufunc, self)
+        operation = self._sram._known.get((ufunc, self._spec))
+        return self._sram._apply(ufunc, self) if operation is None else self._sram._on(operation, self)
 
     return operator
 
@@ -39,17 +56,17 @@ def _unary(ufunc: Any) -> "Callable[[Tile], Tile]":
 class Tile(Sealed):
     """A two-dimensional array of values in one thread block's SRAM. `x += y` is `x = x + y`; slices and `.T` are views."""
 
-    __slots__ = ("_data", "_position", "_spec", "_sram")
+    __slots__ = ("_position", "_spec", "_sram", "_view")
     _remedy: ClassVar[str] = (
         "a tile is worked on by counted operations (arithmetic, np.exp, np.where, .max, .sum, @ ...), leaves by sram.store "
         "and is looked at by gpu.peek"
     )
 
-    def __init__(self, data: Data, spec: Spec, position: int, sram: "Sram") -> None:
-        self._data = data
+    def __init__(self, spec: Spec, position: int, sram: "Sram", view: tuple[Any, ...] = ()) -> None:
         self._spec = spec
         self._position = position
         self._sram = sram
+        self._view = view
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -67,19 +84,21 @@ class Tile(Sealed):
     @property
     def T(self) -> "Tile":
         """The transposed view: no operation, no bytes."""
-        return Tile(self._data.swapaxes(-1, -2), transposed(self._spec), self._position, self._sram)
+        return Tile(transposed(self._spec), self._position, self._sram, (*self._view, None))
 
     def __getitem__(self, key: Any) -> "Tile":
         keys = key if isinstance(key, tuple) else (key,)
         if len(keys) > 2 or not all(isinstance(k, slice) for k in keys):
             self._refuse("fancy or integer indexing: tiles stay two-dimensional; slice, as x[0:8] or x[:, 0:1]")
-        data = self._data[(..., *keys, *(slice(None),) * (2 - len(keys)))]
-        rows, columns = data.shape[-2:]
+        s = self._spec
+        ranges = [range(*k.indices(n)) for k, n in zip((*keys, ALL, ALL), s.shape, strict=False)]
+        rows, columns = map(len, ranges)
         if rows == 0 or columns == 0:
             raise IndexError(f"{self!r}: the slice {key} of it is empty")
-        s = self._spec
-        whole = (rows, columns) == s.shape and all(k.step in (None, 1) for k in keys)
-        return Tile(data, s.view((rows, columns), covers=s.covers and whole), self._position, self._sram)
+        plain = (slice(r.start, None if r.stop < 0 else r.stop, r.step) for r in ranges)
+        whole = (rows, columns) == s.shape and all(r.step == 1 for r in ranges)
+        view = (*self._view, (..., *plain))
+        return Tile(s.view((rows, columns), covers=s.covers and whole), self._position, self._sram, view)
 
     def astype(self, dtype: Any) -> "Tile":
         """Rounded to another storage type; to its own type, the same tile and free."""
@@ -103,8 +122,10 @@ class Tile(Sealed):
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
         if method == "__call__" and not kwargs:
-            if inputs[0] is self and len(inputs) <= 2:
-                return self._sram._binary(ufunc, *inputs) if len(inputs) > 1 else self._sram._unary(ufunc, self)
+            if len(inputs) == 2 and inputs[0] is self and ufunc in _BINARY:
+                return _BINARY[ufunc](self, inputs[1])
+            if len(inputs) == 1 and ufunc in _UNARY:
+                return _UNARY[ufunc](self)
             return self._sram._apply(ufunc, *inputs)
         if method == "reduce" and ufunc in REDUCTIONS and set(kwargs) <= {"axis", "keepdims"}:
             return self._sram._reduce(ufunc, inputs[0], kwargs.get("axis", 0), kwargs.get("keepdims", False))
@@ -131,6 +152,11 @@ class Tile(Sealed):
     __lt__, __le__, __gt__, __ge__ = map(_binary, (np.less, np.less_equal, np.greater, np.greater_equal))
     __eq__, __ne__ = _binary(np.equal), _binary(np.not_equal)  # type: ignore[assignment]
     __neg__, __pos__, __abs__, __invert__ = map(_unary, (np.negative, np.positive, np.absolute, np.invert))
+
+
+_UFUNCS = [f for f in (*ELEMENTWISE, np.matmul) if isinstance(f, np.ufunc)]
+_UNARY = {f: _unary(f) for f in _UFUNCS if f.nin == 1}
+_BINARY = {f: _binary(f) for f in _UFUNCS if f.nin == 2}
 
 
 def _where(condition: Any, x: Any, y: Any) -> Tile:

@@ -1,7 +1,7 @@
-"""SRAM occupancy: liveness over the operations that a thread block executed.
+"""SRAM occupancy: liveness over the operations that a thread block recorded.
 
 A log is a sequence of (operation, operands), an operand being the position in the log at which its tile was defined. Nothing is
-reordered, and loops need no rule: what was executed is a straight line. The rules:
+reordered, and loops need no rule: what was recorded is a straight line. The rules:
 
 * a tile lives from its definition to its last use; an operation's operands and its result coexist, but for two cases:
 * an elementwise result takes over the bytes of an operand that dies there, covers its whole tile and is at least as large;
@@ -10,6 +10,7 @@ reordered, and loops need no rule: what was executed is a straight line. The rul
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from .operations import Operation
 
@@ -17,53 +18,73 @@ Entry = tuple[Operation, tuple[int, ...]]
 Log = Sequence[Entry]
 
 
-def working_set(log: Log) -> tuple[int, int]:
-    """The most bytes that are live at once, and the position in the log where they first are."""
-    dies, own, after = _lives(log)
-    freed = [0] * len(log)
-    for t, held in zip(dies, after, strict=True):
-        freed[t] += held
-    live = peak = where = 0
-    for t, added in enumerate(own):
-        if live + added > peak:
-            peak, where = live + added, t
-        live += after[t] - freed[t]
-    return peak, where
+@dataclass(frozen=True, slots=True)
+class Lives:
+    """Of each position in a log: the operation at which its tile dies, the bytes that defining it adds, the bytes that it holds
+    thereafter; the tiles that die there, and the one whose bytes the result takes over.
+    """
+
+    dies: list[int]
+    own: list[int]
+    after: list[int]
+    ends: list[tuple[int, ...]]
+    takes: list[int | None]
+
+    def peak(self) -> tuple[int, int]:
+        """The most bytes that are live at once, and the position in the log where they first are."""
+        live = peak = where = 0
+        after = self.after
+        for t, added in enumerate(self.own):
+            if live + added > peak:
+                peak, where = live + added, t
+            live += after[t]
+            for position in self.ends[t]:
+                live -= after[position]
+        return peak, where
+
+    def at(self, t: int) -> list[tuple[int, int]]:
+        """(position of definition, bytes) of each tile that is live at operation `t`, its result last."""
+        tiles = [(s, self.after[s]) for s in range(t) if self.dies[s] >= t and self.dies[s] > s and self.after[s]]
+        return [*tiles, (t, self.own[t])] if self.own[t] else tiles
 
 
-def live_at(log: Log, t: int) -> list[tuple[int, int]]:
-    """(position of definition, bytes) of each tile that is live at operation `t`, its result last."""
-    dies, own, after = _lives(log)
-    tiles = [(s, after[s]) for s in range(t) if dies[s] >= t and dies[s] > s and after[s]]
-    return [*tiles, (t, own[t])] if own[t] else tiles
-
-
-def _lives(log: Log) -> tuple[list[int], list[int], list[int]]:
-    """For each tile: the operation at which it dies, the bytes that defining it adds, the bytes that it holds thereafter."""
-    dies = list(range(len(log)))
-    uses = [0] * len(log)
-    for t, (_, operands) in enumerate(log):
-        for operand in operands:
-            dies[operand] = t
-            uses[operand] += 1
-    origin = list(range(len(log)))  # the tile whose bytes this one took over, in a chain
+def lives(log: Log) -> Lives:
+    """The working set of a log, by the rules above."""
+    n = len(log)
+    dies = list(range(n))
+    ends: list[tuple[int, ...]] = [()] * n
+    reused = set()
+    for t in range(n - 1, -1, -1):  # backwards, so that the first use to be seen is the last
+        if dies[t] == t:
+            ends[t] = (t,)
+        for operand in log[t][1]:
+            if dies[operand] == operand:
+                dies[operand] = t
+                ends[t] += (operand,)
+            else:
+                reused.add(operand)
+    origin = list(range(n))  # the tile whose bytes this one took over, in a chain
+    takes: list[int | None] = [None] * n
     products = []
-    own = [0] * len(log)
-    after = [0] * len(log)
+    own = [0] * n
+    after = [0] * n
     for t, (operation, operands) in enumerate(log):
         for k in operation.takes:
-            if dies[operands[k]] == t and origin[operands[k]] < origin[t]:
-                origin[t] = origin[operands[k]]
+            operand = operands[k]
+            if dies[operand] == t and origin[operand] < origin[t]:
+                origin[t] = origin[operand]
+                takes[t] = operand
         if operation.result is not None:
             after[t] = operation.result.held
-            own[t] = after[t] if origin[t] == t else 0
+            if takes[t] is None:
+                own[t] = after[t]
         if operation.is_matmul:
             products.append(t)
     for t in products:
-        if uses[t] == 1 and log[dies[t]][0].is_addition:
+        if t not in reused and log[dies[t]][0].is_addition:
             factors = log[t][1]
             x, y = log[dies[t]][1]
             tile = y if x == t else x
             if dies[tile] == dies[t] and origin[tile] < t and origin[tile] not in {origin[f] for f in factors}:
                 own[t] = after[t] = 0
-    return dies, own, after
+    return Lives(dies, own, after, ends, takes)
