@@ -116,6 +116,25 @@ def test_what_is_recorded_gives_what_numpy_gives_at_once(programs, heads, batch)
         assert all(np.array_equal(look[h], was, equal_nan=True) for look, was in zip(looks, seen, strict=True))
 
 
+def test_a_load_has_what_was_stored_before_it():
+    """A tile loaded from an array that the thread block has written keeps those values when the block overwrites the array."""
+
+    def kernel(gpu, X):
+        A, B = gpu.empty((4, 4), name="A"), gpu.empty((4, 4), name="B")
+        for sram, _ in gpu.launch("kernel", [0]):
+            sram.store(A, sram.load(X))
+            x = sram.load(A)
+            sram.store(A, sram.zeros((4, 4)))
+            sram.store(B, x)
+            sram.store(A, x * 2)
+        return A, B
+
+    X = np.arange(16, dtype=np.float32).reshape(4, 4)
+    run = ROOMY.run(kernel, X)
+    assert np.array_equal(run.outputs["A"], 2 * X)
+    assert np.array_equal(run.outputs["B"], X)
+
+
 @pytest.mark.parametrize("batch", [1, 1000])
 def test_a_look_changes_no_bit(batch):
     """Atomic adds round each time, so their order shows: it is that of the thread blocks, whether somebody looks meanwhile or not."""
