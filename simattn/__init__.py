@@ -7,6 +7,7 @@
 (327680, 197632)
 """
 
+from . import gpu
 from .analysis.attention import attention, attention_backward
 from .analysis.compare import Comparison, compare
 from .analysis.forms import closed_form
@@ -53,7 +54,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Comparison", "HbmOverflow", "KiB", "Machine", "Problem", "Run", "SramOverflow", "algorithms", "attention", "attention_backward",
     "attention_truth", "bigbird", "block_diagonal", "block_sparse", "blocks", "closed_form", "compare", "dynamic_conv", "each", "flash1",
-    "flash1_backward", "flash2", "flash2_backward", "flash3_fp8", "hadamard", "incremental", "linformer", "local_global", "longformer",
+    "flash1_backward", "flash2", "flash2_backward", "flash3_fp8", "gpu", "hadamard", "incremental", "linformer", "local_global", "longformer",
     "machine", "machines", "mla", "naive", "naive_backward", "online_softmax", "orthogonal_features", "packs_groups", "paged",
     "performer", "pool", "quantize", "recompute_decode", "size", "split_kv", "unfused_chain", "unfused_chain_backward",
 ]  # fmt: skip

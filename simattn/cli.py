@@ -1,4 +1,4 @@
-"""The command line: `simattn compare`, `machines`, `reproduce` and `claims`."""
+"""The command line: `simattn compare`, `machines`, `reproduce`, `claims` and `gpu`."""
 
 import json
 import sys
@@ -8,20 +8,24 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from . import __version__
+from . import __version__, cli_gpu
 from .analysis.claims import CHECKS, claims
 from .analysis.compare import Comparison, compare
 from .analysis.inputs import Workload, draw
 from .analysis.reproduce import GROUPS, reproduce
 from .analysis.scenarios import SCENARIOS, Scenario, asked, play, ways
 from .analysis.tensors import TensorFileError, read_qkv, shipped_qkv
+from .gpu import Unavailable
 from .hierarchy.catalogue import machine as catalogue_machine
 from .hierarchy.catalogue import machines as catalogue_machines
 from .hierarchy.dtypes import storage_type
+from .show.console import show
 from .show.progress import Patient
-from .show.tables import WIDTH, machines_table
+from .show.tables import machines_table
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="The memory hierarchy under attention, executed and counted.")
+
+app.add_typer(cli_gpu.app, name="gpu")
 
 DEFAULT_MACHINE = "a100-40gb"
 DEFAULT_ALGORITHMS = ("naive", "online_softmax", "flash1", "flash2", "split_kv")
@@ -130,7 +134,7 @@ def compare_command(
     if json_:
         typer.echo(json.dumps({"comparisons": [c.to_dict() for c in done]} if several else done[0].to_dict(), allow_nan=False))
     else:
-        _show(*done)
+        show(*done)
         if save is not None:
             typer.echo(f"figure: {save}")
     if any(result.failure for c in done for result in c.results):
@@ -143,7 +147,7 @@ def _play(scenario: Scenario, machine: str | None, *, json_: bool) -> None:
     if json_:
         typer.echo(json.dumps(played.to_dict(), allow_nan=False))
     else:
-        _show(played)
+        show(played)
     if played.failed:
         raise typer.Exit(1)
 
@@ -155,7 +159,7 @@ def machines_command(json_: Json = False) -> None:
     if json_:
         typer.echo(json.dumps({"machines": [{**vars(m)} for m in known]}))
     else:
-        _show(machines_table(known))
+        show(machines_table(known))
 
 
 @app.command("reproduce")
@@ -174,7 +178,7 @@ def reproduce_command(
     elif markdown:
         typer.echo(done.markdown(), nl=False)
     else:
-        _show(done)
+        show(done)
 
 
 @app.command("claims")
@@ -193,17 +197,7 @@ def claims_command(
     elif markdown:
         typer.echo(done.markdown(), nl=False)
     else:
-        _show(done)
-
-
-def _show(*renderables: Any) -> None:
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=max(console.width, WIDTH))
-    for k, renderable in enumerate(renderables):
-        if k:
-            console.print()
-        console.print(renderable)
+        show(done)
 
 
 def _window(text: str) -> tuple[int | None, int | None]:
@@ -234,7 +228,7 @@ def main(arguments: list[str] | None = None) -> None:
     except UsageError as error:
         message = error.format_message()
         code = _fail(message) if message else 2  # without arguments, the help was printed
-    except (TensorFileError, ValueError, TypeError, OSError, MemoryError, OverflowError) as error:
+    except (TensorFileError, Unavailable, ValueError, TypeError, OSError, MemoryError, OverflowError) as error:
         code = _fail(str(error))
     except (typer.Abort, KeyboardInterrupt):
         code = 130

@@ -12,6 +12,7 @@ from .units import bytes_text
 
 if TYPE_CHECKING:
     from ..analysis.compare import Comparison
+    from ..analysis.fidelity import Fidelity
     from ..analysis.pareto import Pareto
 
 HATCHES = ("", "//", "..", "xx", "\\\\", "++", "oo", "--", "**", "||", "OO")
@@ -75,6 +76,31 @@ def pareto_figure(paretos: "list[Pareto]") -> Figure:
         panels[0].set_ylabel("RMSE ÷ RMS of the exact O (no unit)")
         handles = {label: handle for axes in panels for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
         figure.legend(handles.values(), handles.keys(), ncols=5, fontsize="small", loc="outside lower center")
+    return figure
+
+
+def fidelity_figure(fidelity: "Fidelity") -> Figure:
+    """Counted loads over measured bytes, by measured bytes: what the SMs received, and what L2 looked up for them."""
+    rows = fidelity.compared()
+    kernels = list(dict.fromkeys(row.kernel for row in rows))
+    titles = {"sm_read": "L2 to SM: what SMs received", "l2_read": "L2 looked up: requests that met became one"}
+    with style.context("petroff10"):
+        figure = Figure(figsize=(10, 4.2), layout="constrained")
+        for axes, (counter, title) in zip(figure.subplots(1, 2, sharey=True), titles.items(), strict=True):
+            for k, kernel in enumerate(kernels):
+                points = [(row.counters[counter], row.counted.read / row.counters[counter]) for row in rows
+                          if row.kernel == kernel and row.counters and row.counted]  # fmt: skip
+                look = {"color": to_hex(f"C{k % 10}"), "marker": MARKERS[k % len(MARKERS)], "linestyle": "none", "markersize": 5}
+                axes.plot(*zip(*points, strict=True), label=kernel, **look)
+            axes.axhline(1, color="black", linewidth=0.8)
+            axes.axhspan(0.92, 1.08, color="gray", alpha=0.15, linewidth=0)
+            axes.set(xscale="log", xlabel="bytes, measured", ylim=(0.6, 2.2), title=title)
+            axes.xaxis.set_major_formatter(lambda x, _: bytes_text(x))
+            axes.spines[["top", "right"]].set_visible(False)
+        figure.axes[0].set_ylabel("bytes read, counted ÷ measured\n(gray: within 8 %)")
+        handles, labels = figure.axes[0].get_legend_handles_labels()
+        figure.legend(handles, labels, ncols=6, fontsize="small", loc="outside lower center")
+        figure.suptitle(f"{fidelity.measured_with.get('device')}", fontsize="medium")
     return figure
 
 

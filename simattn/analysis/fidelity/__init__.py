@@ -1,0 +1,6 @@
+"""The simulator's counts beside what hardware counters saw of real kernels. Nothing is fitted."""
+
+from .counted import Counted, compulsory, counted
+from .report import Fidelity, Row, device, fidelity, loaded, off
+
+__all__ = ["Counted", "Fidelity", "Row", "compulsory", "counted", "device", "fidelity", "loaded", "off"]

@@ -1,0 +1,154 @@
+"""Which algorithm of the simulator a real kernel runs, and with which blocks; and what the simulator counts of it.
+
+The blocks are read off the names of the kernels that were launched, where they carry them; where nothing was launched, or the name is
+silent, they come from the library's sources. Counts are the closed forms, which equal executed runs to the byte.
+"""
+
+import math
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from ...hierarchy.counts import KernelCounts
+from ...hierarchy.machine import Machine
+from ...kernels.split_kv import heuristic
+from ..forms import closed_form
+from ..inputs import Workload
+from ..symbols import Problem, Symbols
+
+FLASH_TILE = re.compile(r"Flash_(?:fwd|bwd)_kernel_traits<(?:\(int\))?\d+, (?:\(int\))?(\d+), (?:\(int\))?(\d+)")
+CUTLASS_TILE = re.compile(r"fmha_cutlassF_\w+_(\d+)x(\d+)_")
+CUBLAS_TILE = re.compile(r"(?:nvjet_\w+?_|tilesize)(\d+)x(\d+)_")
+CUDNN_ROWS = 128  # closed source: read off the counters at one workload (16 heads, N = 2048, d = 64), and held against all others
+TWIN_KEYS = {64: 64, 128: 128}  # by d, the widths of which anything is known here; as simattn/gpu/twins/flash2.py launches it
+
+
+@dataclass(frozen=True)
+class Counted:
+    """The simulator's side: the algorithm with its blocks, and the bytes that its thread blocks load and store."""
+
+    algorithm: str
+    read: int
+    write: int
+
+
+Names = Sequence[str]
+
+
+def counted(kernel: str, w: Workload, launched: Names, machine: Machine) -> Counted | None:
+    """What the simulator counts of a kernel on a workload; None where nobody knows what the kernel runs."""
+    rule = (BACKWARD if w.backward else FORWARD).get(kernel)
+    fits = w.dtype in ("float16", "bfloat16") and w.d in TWIN_KEYS
+    return rule(w, launched, machine) if rule is not None and fits else None
+
+
+def compulsory(w: Workload) -> tuple[int, int]:
+    """Bytes that any kernel must read and write: its inputs once, its outputs once, at 2 bytes an element and 4 for lse."""
+    q, kv, rows = w.batch * w.heads * w.n_q * w.d * 2, w.batch * w.kv_heads * w.n_k * w.d * 2, w.batch * w.heads * w.n_q * 4
+    return (3 * q + 2 * kv + rows, q + 2 * kv) if w.backward else (q + 2 * kv, q + rows)
+
+
+def problem(w: Workload, *, masked: bool = False) -> Problem:
+    """masked: the causal mask is an array, as an eager chain has it."""
+    causal = w.causal and w.n_q > 1
+    return Problem(
+        batch=w.batch, heads=w.heads, kv_heads=w.kv_heads, n_q=w.n_q, n_k=w.n_k, d=w.d, dtype=w.dtype, causal=causal and not masked,
+        mask="pairs" if causal and masked else None,
+    )  # fmt: skip
+
+
+def _form(algorithm: str, w: Workload, machine: Machine, Br: int, Bc: int, **options: int) -> Counted:
+    total = closed_form(algorithm, problem(w), Br=Br, Bc=Bc, sram=machine.sram, **options).total
+    said = "".join(f", {name} = {n}" for name, n in {"Br": Br, "Bc": Bc, **options}.items())
+    return Counted(f"{algorithm}{said}", total.hbm_read, total.hbm_write)
+
+
+def _flash(w: Workload, launched: Names, machine: Machine) -> Counted | None:
+    """FlashAttention-2 names its tile; it splits the keys where its heuristic, over tiles of 64 rows, finds that this fills the SMs."""
+    name, tile = _first(FLASH_TILE, launched)
+    splits = _splits(w, machine, 64)
+    if tile is None and launched:
+        return None
+    if "splitkv" in name or (not launched and splits > 1):
+        return _form("split_kv", w, machine, *(tile or (64, _key_block(w))), splits=splits)
+    return _form("flash2", w, machine, *(tile or (128, 128 if w.d <= 64 else 64)))
+
+
+def _cudnn(w: Workload, launched: Names, machine: Machine) -> Counted | None:
+    """Known for Hopper's kernel only; with one query it runs another."""
+    if w.n_q == 1 or (launched and not any("sm90_flash_fprop" in name for name in launched)):
+        return None
+    return _form("flash2", w, machine, CUDNN_ROWS, 128)
+
+
+def _efficient(w: Workload, launched: Names, machine: Machine) -> Counted | None:
+    """CUTLASS's fused attention names its tile, does not split the keys, and reads Q again with each block of keys: to it QKᵀ is a
+    product like any other, whose operands both come from memory."""
+    _, tile = _first(CUTLASS_TILE, launched)
+    if (tile is None and launched) or w.heads != w.kv_heads:
+        return None
+    tile = tile or (64, 64 if w.d <= 64 else 128)
+    once = _form("flash2", w, machine, *tile)
+    pairs = Symbols(problem(w), *tile, sram=machine.sram).sums()
+    return Counted(f"{once.algorithm}, Q each time", once.read + w.batch * w.heads * (pairs.R - w.n_q) * w.d * 2, once.write)
+
+
+def _twin_flash2(w: Workload, _: Names, machine: Machine) -> Counted:
+    return _form("flash2", w, machine, 128, TWIN_KEYS[w.d])
+
+
+def _twin_split_kv(w: Workload, _: Names, machine: Machine) -> Counted:
+    rows = w.heads // w.kv_heads * w.n_q
+    return _form("split_kv", w, machine, 1 << max(4, (rows - 1).bit_length()), 128, splits=_splits(w, machine, rows))
+
+
+def _splits(w: Workload, machine: Machine, Br: int) -> int:
+    """flash-attn's heuristic, over the row blocks of packed groups."""
+    group = w.heads // w.kv_heads if w.n_q == 1 else 1
+    lanes, rows = w.batch * w.heads // group, w.n_q * group
+    return heuristic(lanes * math.ceil(rows / Br), 2 * (machine.sms or 1), math.ceil(w.n_k / _key_block(w)))
+
+
+def _key_block(w: Workload) -> int:
+    return 256 if w.d <= 64 else 128 if w.d <= 128 else 64
+
+
+def _unfused(w: Workload, launched: Names, machine: Machine) -> Counted | None:
+    """The eager chain: each product by the tile in its name, whose first length goes along the keys, or the width, of the result."""
+    tiles = [tile for name in launched if (tile := _tile(CUBLAS_TILE, name)) is not None] if launched else [(128, 256), (w.d, 256)]
+    if len(tiles) != 2 or w.n_q == 1:
+        return None
+    (Bc, Br), (_, rows) = tiles
+    kernels: dict[str, KernelCounts] = {}
+    for size, names in ((Br, ("scores", "mask", "softmax")), (rows, ("output",))):
+        form = closed_form("unfused_chain", problem(w, masked=True), Br=size, Bc=Bc, sram=machine.sram)
+        kernels |= {name: form.kernels[name] for name in names if name in form.kernels}
+    total = sum(kernels.values(), KernelCounts())
+    return Counted(f"unfused_chain, QKᵀ {Br} × {Bc}, PV {rows} rows", total.hbm_read, total.hbm_write)
+
+
+def _flash_backward(w: Workload, launched: Names, machine: Machine) -> Counted | None:
+    """flash2_backward, whose atomic additions happen in L2: they cross from the SMs to it, and not back."""
+    _, tile = _first(FLASH_TILE, [name for name in launched if "flash_bwd_dq_dk_dv" in name])
+    if tile is None:
+        return None
+    whole = _form("flash2_backward", w, machine, *tile)
+    pairs = Symbols(problem(w), *tile, sram=machine.sram).sums()
+    return Counted(whole.algorithm, whole.read - w.batch * w.heads * pairs.R * w.d * 4, whole.write)
+
+
+Rule = Callable[[Workload, Names, Machine], Counted | None]
+FORWARD: dict[str, Rule] = {
+    "flash": _flash, "cudnn": _cudnn, "efficient": _efficient, "unfused": _unfused, "triton_flash2": _twin_flash2,
+    "triton_split_kv": _twin_split_kv,
+}  # fmt: skip
+BACKWARD: dict[str, Rule] = {"flash": _flash_backward}
+
+
+def _first(pattern: re.Pattern[str], names: Names) -> tuple[str, tuple[int, int] | None]:
+    return next(((name, tile) for name in names if (tile := _tile(pattern, name)) is not None), ("", None))
+
+
+def _tile(pattern: re.Pattern[str], name: str) -> tuple[int, int] | None:
+    found = pattern.search(name)
+    return None if found is None else (int(found.group(1)), int(found.group(2)))

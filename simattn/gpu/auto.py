@@ -1,0 +1,77 @@
+"""kernel="auto": the fastest kernel that takes the inputs, by a table that is measured once for each class of shapes and kept."""
+
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from .backend import Unavailable, has, torch
+from .catalogue import KERNELS
+from .inputs import Inputs
+from .kernel import Kernel
+from .timing import milliseconds
+
+Call = Callable[[Kernel], Callable[[], Any]]
+Key = tuple[Any, ...]
+
+_chosen: dict[Key, Kernel] = {}
+
+
+def fastest(x: Inputs, call: Call, *, backward: bool = False) -> Kernel:
+    """The kernel to run. call: what is timed of a kernel, where its shape class was not measured before."""
+    key = shape_class(x, backward)
+    found = _chosen.get(key)
+    if found is not None and found.why_not(x, backward=backward) is None:
+        return found
+    candidates = [k for k in KERNELS.values() if k.why_not(x, backward=backward) is None]
+    if not candidates:
+        raise Unavailable(
+            f"no kernel takes these inputs ({x.dtype} on {x.device}, d = {x.d}, n_q = {x.n_q}, n_k = {x.n_k}); "
+            "sa.gpu.kernels() says what each lacks"
+        )
+    candidates = [k for k in candidates if k.fused] or candidates
+    table = _table(x)
+    times = _read(table).get(repr(key), {})
+    if any(k.name not in times for k in candidates):
+        times = {k.name: milliseconds(call(k), x.device) for k in candidates}
+        _write(table, _read(table) | {repr(key): times})
+    _chosen[key] = min(candidates, key=lambda k: times[k.name])
+    return _chosen[key]
+
+
+def shape_class(x: Inputs, backward: bool) -> Key:
+    """Shapes of one class share their fastest kernel: lengths and heads go by powers of two, the rest by value."""
+    lengths = [(n - 1).bit_length() for n in (x.n_q, x.n_k, x.lanes)]
+    return (x.device, x.dtype, x.d, x.d_v, x.causal, x.n_q == x.n_k, x.group, *lengths, backward)
+
+
+def _table(x: Inputs) -> Path:
+    """The file for this device and these versions."""
+    t = torch()
+    device = t.cuda.get_device_name() if x.device == "cuda" else f"cpu with {t.get_num_threads()} threads"
+    installed = "".join(f" {package}" for package in ("triton", "flash_attn_interface", "flashinfer") if has(package))
+    home = Path(os.environ.get("XDG_CACHE_HOME", "") or Path.home() / ".cache")
+    name = f"{device} torch {t.__version__}{installed}"
+    return home / "simattn" / f"{''.join(c if c.isalnum() else '-' for c in name)}.json"
+
+
+def _read(path: Path) -> dict[str, dict[str, float]]:
+    """Milliseconds by shape class and kernel; empty where there is no table, or none that can be read."""
+    try:
+        table = json.loads(path.read_text(encoding="utf-8"))
+        return {str(key): {str(name): float(ms) for name, ms in times.items()} for key, times in table.items()}
+    except (OSError, ValueError, AttributeError, TypeError):
+        return {}
+
+
+def _write(path: Path, table: dict[str, dict[str, float]]) -> None:
+    """Keep a table, whole or not at all; a folder that cannot be written to only costs the next process its time."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False, encoding="utf-8") as file:
+            json.dump(table, file, indent=1)
+        Path(file.name).replace(path)
+    except OSError:
+        pass

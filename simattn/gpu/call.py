@@ -1,0 +1,169 @@
+"""Attention by a real kernel: the output and the LSE, and what the call took."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from . import auto, timing
+from .backend import Unavailable, torch
+from .catalogue import named, refused
+from .inputs import Inputs, array, check, tensor
+from .kernel import Kernel
+from .sdpa import hidden
+from .timing import Measurement
+
+_plans: dict[tuple[Any, ...], Kernel] = {}  # what was checked and chosen before, so that a call costs a look-up
+
+
+@dataclass(eq=False)
+class GpuRun:
+    """One call of a real kernel.
+
+    kernel: the name of the one that ran. measured: milliseconds, peak memory and the profiler's names of what was launched; None
+    where no measurement was asked for. Outputs are NumPy arrays if the inputs were, else tensors.
+    """
+
+    kernel: str
+    measured: Measurement | None
+    _outputs: dict[str, Any] = field(repr=False)
+    _inputs: Inputs = field(repr=False)
+    _numpy: bool = field(repr=False)
+    _flat: bool = field(repr=False)
+
+    @cached_property
+    def outputs(self) -> dict[str, Any]:
+        """O; or dQ, dK and dV: of the inputs' shapes."""
+        return {name: self._given_back(x) for name, x in self._outputs.items() if name != "lse"}
+
+    @property
+    def output(self) -> Any:
+        """The first output."""
+        return next(iter(self.outputs.values()))
+
+    @cached_property
+    def lse(self) -> Any:
+        """The log-sum-exp of the scores, (..., n_q). Of a kernel that returns none, computed beside it when first read."""
+        if "lse" not in self._outputs:
+            raise KeyError("a backward pass has no lse")
+        found = self._outputs["lse"]
+        return self._given_back(_logsumexp(self._inputs) if found is None else found)
+
+    @property
+    def ms(self) -> float | None:
+        """Milliseconds: the median of repeated calls; None where not measured."""
+        return None if self.measured is None else self.measured.ms
+
+    @property
+    def peak_bytes(self) -> int | None:
+        """Memory that the call needed beside its inputs; None where not measured."""
+        return None if self.measured is None else self.measured.peak_bytes
+
+    def _given_back(self, x: Any) -> Any:
+        x = x[0, 0] if self._flat else x
+        return array(x) if self._numpy else x.detach()
+
+
+def attention(
+    q: Any, k: Any, v: Any, *, kernel: str = "auto", causal: bool = False, scale: float | None = None, measure: bool = True
+) -> GpuRun:
+    """softmax(QKᵀ·scale)V by a real kernel: `sa.gpu.attention(q, k, v, kernel="flash").ms`.
+
+    q (N, d) or (batch, heads, N, d), NumPy arrays or torch tensors; k and v may have fewer heads. NumPy arrays go to the GPU, or stay on
+    the CPU where there is none. causal: the last query sees the last key. scale: 1/√d unless given. kernel: a name of
+    `sa.gpu.kernels()`, or "auto" for the fastest, by a table that is measured once for each class of shapes. measure: False runs the
+    kernel once; True runs it many times, for the median, and once under the profiler, which must see the kernel that was asked for.
+
+    ValueError or TypeError names what does not fit; sa.gpu.Unavailable, in one line, what this machine lacks.
+    """
+    flat, x = _inputs(q, k, v, causal, scale)
+    chosen = _planned(x, kernel, lambda found: lambda: found.forward(x))
+    O, lse = _enough(lambda: chosen.forward(x))
+    taken = _measured(chosen, lambda: chosen.forward(x), x) if measure else None
+    return GpuRun(chosen.name, taken, {"O": O, "lse": lse}, x, isinstance(q, np.ndarray), flat)
+
+
+def attention_backward(
+    q: Any, k: Any, v: Any, do: Any, *, kernel: str = "auto", causal: bool = False, scale: float | None = None, measure: bool = True
+) -> GpuRun:
+    """dQ, dK and dV of sum(O ∘ dO): `sa.gpu.attention_backward(q, k, v, do).outputs["dQ"]`. do: of the shape of O.
+
+    The forward pass runs first, for a kernel keeps what it needs; only the backward pass is measured. The rest as `attention`.
+    """
+    flat, x = _inputs(q, k, v, causal, scale)
+    dO = tensor("do", do)
+    dO = dO[None, None] if flat else dO
+    if tuple(dO.shape) != (*x.q.shape[:3], x.d_v) or dO.dtype != x.q.dtype or dO.device != x.q.device:
+        raise ValueError(f"do is {dO.dtype} {tuple(dO.shape)} on {dO.device}: it has the shape, type and device of O")
+    chosen = _planned(x, kernel, lambda found: differentiated(found, x, dO), backward=True)
+    call = _enough(lambda: differentiated(chosen, x, dO))
+    gradients = _enough(call)
+    taken = _measured(chosen, call, x) if measure else None
+    return GpuRun(chosen.name, taken, dict(zip(("dQ", "dK", "dV"), gradients, strict=True)), x, isinstance(q, np.ndarray), flat)
+
+
+def differentiated(kernel: Kernel, x: Inputs, dO: Any) -> Callable[[], tuple[Any, ...]]:
+    """The backward pass, after a forward pass: a call that can be repeated."""
+    t = torch()
+    q, k, v = (y.detach().requires_grad_() for y in (x.q, x.k, x.v))
+    with t.enable_grad():
+        O, _ = kernel.forward(Inputs(q, k, v, x.causal, x.scale))
+    return lambda: t.autograd.grad(O, (q, k, v), dO, retain_graph=True)
+
+
+def _inputs(q: Any, k: Any, v: Any, causal: bool, scale: float | None) -> tuple[bool, Inputs]:
+    """Tensors (batch, heads, N, d), and whether they came without batch and heads."""
+    q, k, v = tensor("q", q), tensor("k", k), tensor("v", v)
+    flat = q.ndim == 2 and k.ndim == v.ndim == 2
+    if flat:
+        q, k, v = q[None, None], k[None, None], v[None, None]
+    if q.ndim < 2:
+        check(Inputs(q, k, v, False, 1.0))
+    shape = q.shape
+    return flat, Inputs(q, k, v, bool(causal) and shape[-2] > 1, (shape[-1] or 1) ** -0.5 if scale is None else float(scale))
+
+
+def _planned(x: Inputs, kernel: str, call: Callable[[Kernel], Callable[[], Any]], *, backward: bool = False) -> Kernel:
+    """The kernel to run, after every check."""
+    q, k, v, causal, _ = x
+    key = (kernel, backward, causal, q.shape, k.shape, v.shape, q.dtype, k.dtype, v.dtype, q.device, k.device, v.device)
+    found = _plans.get(key)
+    if found is None:
+        check(x)
+        found = auto.fastest(x, call, backward=backward) if kernel == "auto" else named(kernel)
+        if (reason := found.why_not(x, backward=backward)) is not None:
+            raise refused(found, reason)
+        _plans[key] = found
+    return found
+
+
+def _measured(kernel: Kernel, call: Callable[[], Any], x: Inputs) -> Measurement:
+    """The measurement, if what was launched is what was asked for."""
+    m = _enough(lambda: timing.measure(call, x.device))
+    if x.device in kernel.seen_on and not any(re.search(kernel.launches, name) for name in m.launched):
+        raise RuntimeError(f"kernel {kernel.name!r} was asked for, but what ran is {', '.join(m.launched) or 'nothing'}")
+    return m  # type: ignore[no-any-return]
+
+
+def _enough(call: Callable[[], Any]) -> Any:
+    """What the call returns; Unavailable, in one line, if memory runs out."""
+    try:
+        return call()
+    except torch().OutOfMemoryError as error:
+        message = str(error).split(". ")[0]
+        raise Unavailable(f"{message}: a shorter sequence, a smaller batch, or a kernel that keeps no scores") from None
+
+
+def _logsumexp(x: Inputs) -> Any:
+    """lse in float32 or wider, a head at a time."""
+    t = torch()
+    wide = t.promote_types(x.q.dtype, t.float32)
+    lse = t.empty(x.q.shape[:3], dtype=wide, device=x.q.device)
+    for b in range(x.q.shape[0]):
+        for h in range(x.q.shape[1]):
+            S = x.q[b, h].to(wide) @ x.k[b, h // x.group].to(wide).mT * x.scale
+            lse[b, h] = (S.masked_fill(hidden(x), -t.inf) if x.causal else S).logsumexp(-1)
+    return lse

@@ -1,0 +1,146 @@
+"""Real kernels side by side on the same inputs: what the simulator counts, what the hardware counted, and how far each is from float64."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from ..analysis.cases import Backward, Forward
+from ..analysis.compare import _number
+from ..analysis.fidelity import Row, compulsory, counted, device
+from ..analysis.inputs import Array, Workload, checked_qkv
+from ..analysis.options import Options
+from ..analysis.truth import Error, error, gradient_error
+from ..hierarchy.errors import unknown
+from .backend import Unavailable, describe
+from .call import GpuRun, attention, attention_backward
+from .catalogue import KERNELS
+from .counters import Profile, profile, totals
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One kernel: its counts and measurements, its error against float64, and why it has none."""
+
+    row: Row
+    error: Error | None = None
+    times_naive: float | None = None
+    exact: bool | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data; what was not measured is None."""
+        row, err, c = self.row, self.error, self.row.counted
+        measured = {f"{name}_bytes": n for name, n in (row.counters or {}).items() if name != "ns"}
+        return {
+            "kernel": row.kernel, "simulated_as": c and c.algorithm, "counted_read_bytes": c and c.read, "counted_write_bytes": c and c.write,
+            **(dict.fromkeys(f"{name}_bytes" for name in BYTES) | measured), "read_ratio": row.read_ratio, "write_ratio": row.write_ratio,
+            "ms": row.ms, "peak_bytes": row.peak_bytes, "launched": list(row.launched), "exact": self.exact,
+            "max_abs_error": err and _number(err.max_abs), "rmse": err and _number(err.rmse), "lse_error": err and _number(err.lse),
+            "error_over_naive": self.times_naive, "error": None if row.ms is not None else row.why_not,
+            "not_measured": row.why_not if row.ms is not None else None,
+        }  # fmt: skip
+
+
+BYTES = ("sm_read", "sm_write", "l2_read", "l2_write", "dram_read", "dram_write")
+
+
+@dataclass(frozen=True, repr=False)
+class RealComparison:
+    """Kernels on one workload. Prints as a table; `to_dict()` is the same as plain data."""
+
+    measured_with: Mapping[str, Any]
+    workload: Workload
+    results: tuple[Compared, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The device, the workload, the bytes that any kernel must move, and a row a kernel."""
+        read, written = compulsory(self.workload)
+        return {
+            "measured_with": dict(self.measured_with), "workload": asdict(self.workload), "compulsory_read_bytes": read,
+            "compulsory_write_bytes": written, "results": [r.to_dict() for r in self.results],
+        }  # fmt: skip
+
+    def __rich__(self) -> Any:
+        from ..show.fidelity import real_table  # noqa: PLC0415 - results know their table, but rich loads when it is shown
+
+        return real_table(self)
+
+    def __str__(self) -> str:
+        from ..show.tables import text  # noqa: PLC0415
+
+        return text(self)
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        from ..show.tables import html  # noqa: PLC0415
+
+        return html(self)
+
+
+def compare(
+    q: Array, k: Array, v: Array, kernels: Iterable[str] | None = None, *, causal: bool = False, backward: bool = False,
+    progress: Progress = lambda _: None,
+) -> RealComparison:  # fmt: skip
+    """Run kernels by name (all, unless given) on the same NumPy inputs, and hold each against float64 and against the simulator.
+
+    Where torch, a GPU, a kernel or the hardware counters are missing, the rest is there, and the row says what is missing.
+    """
+    names = list(KERNELS if kernels is None else kernels)
+    for name in names:
+        if name not in KERNELS:
+            raise ValueError(unknown("kernel", name, KERNELS))
+    q, k, v = checked_qkv(q, k, v)
+    options = Options.of(q, k, causal=causal)
+    case: Any = Backward(q, k, v, options, None) if backward else Forward(q, k, v, options)
+    w = Workload.of(q, k, causal, backward)
+    progress("float64")
+    truth = case.truth()
+    naive = case.naive_error(truth)
+    runs = [_run(name, case, progress) for name in names]
+    found = iter(_profiled(w, [name for name, run in zip(names, runs, strict=True) if isinstance(run, GpuRun)], progress))
+    with_ = _measured_with()
+    return RealComparison(with_, w, tuple(
+        _compared(name, w, run, case, truth, naive, next(found) if isinstance(run, GpuRun) else None, device(with_))
+        for name, run in zip(names, runs, strict=True)
+    ))  # fmt: skip
+
+
+def _run(name: str, case: Any, progress: Progress) -> GpuRun | str:
+    """The run of a kernel, or why there is none."""
+    progress(name)
+    try:
+        if isinstance(case, Backward):
+            return attention_backward(*case.qkv, case.dO, kernel=name, causal=case.options.causal)
+        return attention(*case.qkv, kernel=name, causal=case.options.causal)
+    except (Unavailable, TypeError) as why:
+        return str(why)
+
+
+def _profiled(w: Workload, names: Sequence[str], progress: Progress) -> list[Profile]:
+    progress("hardware counters")
+    return profile([(w, name) for name in names]) if names else []
+
+
+def _measured_with() -> dict[str, Any]:
+    try:
+        return describe()
+    except Unavailable as why:
+        return {"device": None, "why_not": str(why)}
+
+
+def _compared(
+    name: str, w: Workload, run: GpuRun | str, case: Any, truth: Any, naive: Error, found: Profile | None, machine: Any
+) -> Compared:  # fmt: skip
+    kernels = found.kernels if found else ()
+    launched = tuple(k.name for k in kernels)
+    row = Row(w, name, None, None, totals(kernels) if kernels else None, counted(name, w, launched, machine), launched, None)
+    if isinstance(run, str):
+        return Compared(replace(row, why_not=run))
+    row = replace(row, ms=run.ms, peak_bytes=run.peak_bytes, why_not=found.why_not if found else None)
+    if not launched and run.measured is not None:
+        row = replace(row, launched=run.measured.launched)
+    err = gradient_error(run.outputs, truth) if w.backward else error(run.output, run.lse, truth)
+    times = err.max_abs / naive.max_abs if naive.max_abs else None
+    return Compared(row, err, times, err.max_abs <= case.allowed(naive, truth))

@@ -1,0 +1,114 @@
+"""What a kernel is given: tensors on one device, of one type, whose shapes fit."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..hierarchy.dtypes import STORAGE
+from .backend import Unavailable, has_cuda, torch
+
+DTYPES = ("float16", "bfloat16", "float32", "float64")
+BFLOAT16 = STORAGE["bfloat16"]
+
+
+class Inputs(NamedTuple):
+    """q (batch, heads, n_q, d), k (batch, kv_heads, n_k, d), v (batch, kv_heads, n_k, d_v): tensors of one type on one device.
+
+    causal: the last query sees the last key; False where one query sees every key anyway.
+    """
+
+    q: Any
+    k: Any
+    v: Any
+    causal: bool
+    scale: float
+
+    @property
+    def n_q(self) -> int:
+        return int(self.q.shape[2])
+
+    @property
+    def n_k(self) -> int:
+        return int(self.k.shape[2])
+
+    @property
+    def d(self) -> int:
+        return int(self.q.shape[3])
+
+    @property
+    def d_v(self) -> int:
+        return int(self.v.shape[3])
+
+    @property
+    def lanes(self) -> int:
+        """Heads over the whole batch."""
+        return int(self.q.shape[0] * self.q.shape[1])
+
+    @property
+    def group(self) -> int:
+        return int(self.q.shape[1] // self.k.shape[1])
+
+    @property
+    def dtype(self) -> str:
+        return str(self.q.dtype)[6:]  # without "torch."
+
+    @property
+    def device(self) -> str:
+        return str(self.q.device.type)
+
+
+def check(x: Inputs) -> None:
+    """TypeError or ValueError names what does not fit."""
+    q, k, v = x.q, x.k, x.v
+    if not (
+        q.ndim == k.ndim == v.ndim == 4
+        and q.shape[3] == k.shape[3]
+        and k.shape[:3] == v.shape[:3]
+        and q.shape[0] == k.shape[0]
+        and q.numel() and v.numel()
+        and q.shape[1] % k.shape[1] == 0
+    ):  # fmt: skip
+        _refuse_shapes(q, k, v)
+    if not q.dtype == k.dtype == v.dtype:
+        raise TypeError(f"types {q.dtype}, {k.dtype}, {v.dtype} of q, k, v: they must be equal")
+    if not q.device == k.device == v.device:
+        raise ValueError(f"q is on {q.device}, k on {k.device}, v on {v.device}: move all to one device, as k.to(q.device)")
+    if x.dtype not in DTYPES:
+        raise TypeError(f"q has type {x.dtype}: real kernels take {', '.join(DTYPES)}")
+
+
+def _refuse_shapes(q: Any, k: Any, v: Any) -> None:
+    shapes = f"q {tuple(q.shape)}, k {tuple(k.shape)}, v {tuple(v.shape)}"
+    if {q.ndim, k.ndim, v.ndim} not in ({2}, {4}):
+        raise ValueError(f"{shapes}: give all as (N, d), or all as (batch, heads, N, d)")
+    if 0 in (*q.shape, *k.shape, *v.shape):
+        raise ValueError(f"{shapes}: no length may be 0")
+    if q.ndim == 4 and k.shape[1] and q.shape[1] % k.shape[1]:
+        raise ValueError(f"{shapes}: {q.shape[1]} heads cannot share {k.shape[1]} KV heads evenly")
+    raise ValueError(f"{shapes}: q and k share d; k and v share keys and heads; all share the batch")
+
+
+def tensor(name: str, x: Any) -> Any:
+    """A tensor as it is; a NumPy array copied to the GPU, or to the CPU where there is none."""
+    t = torch()
+    if isinstance(x, t.Tensor):
+        return x
+    if not isinstance(x, np.ndarray):
+        raise TypeError(f"{name} is a {type(x).__name__}: give a NumPy array or a torch tensor")
+    if x.dtype != BFLOAT16 and x.dtype.name not in DTYPES:
+        raise TypeError(f"{name} has type {x.dtype}: real kernels take {', '.join(DTYPES)}; convert it with .astype(...)")
+    x = np.ascontiguousarray(x)
+    made = t.tensor(x.view(np.int16)).view(t.bfloat16) if x.dtype == BFLOAT16 else t.tensor(x)
+    try:
+        return made.cuda() if has_cuda() else made
+    except t.cuda.OutOfMemoryError:
+        raise Unavailable(
+            f"{name} takes {x.nbytes:,} B, which the GPU has not free: a shorter sequence or a smaller batch"
+        ) from None
+
+
+def array(x: Any) -> Any:
+    """A tensor as a NumPy array."""
+    t = torch()
+    x = x.detach().cpu()
+    return x.contiguous().view(t.int16).numpy().view(BFLOAT16) if x.dtype == t.bfloat16 else x.numpy()

@@ -1,0 +1,72 @@
+"""Every workload of the grid on this GPU: times, memory and counters, as plain data that says what it was measured with."""
+
+import gc
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+from ..analysis.inputs import Workload
+from . import counters, timing
+from .backend import describe, torch
+from .jobs import prepare, tensors
+
+Progress = Callable[[str], None]
+Job = tuple[Workload, str]
+
+
+def measure_grid(
+    jobs: Sequence[Job],
+    progress: Progress = lambda _: None,
+    *,
+    seconds: float = counters.SECONDS,
+    known: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """{"measured_with", "rows"}: a row a workload and kernel; why_not where it did not run, counters None where they were not read.
+
+    seconds: for the counters, which take most of the time; jobs beyond are timed only. known: what this returned before; its rows that
+    are complete are kept, if it was measured with the same device and versions. ValueError if it was not.
+    """
+    t = torch()
+    device, with_ = "cuda" if t.cuda.is_available() else "cpu", {**describe(), "date": datetime.now(UTC).date().isoformat()}
+    rows: dict[Job, dict[str, Any]] = _complete(known, with_) if known else {}
+    asked = [job for job in jobs if job not in rows]
+    rows |= {(w, kernel): _timed(w, kernel, device, progress) for w, kernel in asked}
+    progress("hardware counters")
+    t.cuda.empty_cache()  # the process under the counters needs the memory
+    ran = [job for job in asked if rows[job]["why_not"] is None]
+    for job, found in zip(ran, counters.profile(ran, seconds), strict=True):
+        rows[job] |= {"counters": [asdict(k) for k in found.kernels] or None, "not_counted": found.why_not}
+    return {"measured_with": with_, "rows": [rows[job] for job in jobs]}
+
+
+def _complete(known: Mapping[str, Any], with_: Mapping[str, Any]) -> dict[Job, dict[str, Any]]:
+    """The rows that need not be measured again."""
+    before, now = ({name: x for name, x in w.items() if name != "date"} for w in (known["measured_with"], with_))
+    if before != now:
+        raise ValueError(f"what is there was measured with {before}, and this is {now}: give another file")
+    return {(Workload(**row["workload"]), row["kernel"]): row for row in known["rows"] if row["counters"] or row["why_not"]}
+
+
+def _timed(w: Workload, kernel: str, device: str, progress: Progress) -> dict[str, Any]:
+    """Milliseconds and peak memory of one job; which kernels it launched, the counters say."""
+    progress(f"{kernel}, {w}")
+    row = {
+        "workload": asdict(w),
+        "kernel": kernel,
+        "ms": None,
+        "peak_bytes": None,
+        "why_not": None,
+        "counters": None,
+        "not_counted": None,
+    }
+    try:
+        call = prepare(w, kernel, tensors(w, device))
+        call()
+        ms = timing.milliseconds(call, device)
+        peak = timing.peak_bytes(call) if device == "cuda" else timing.observe(call, device)[1]
+    except RuntimeError as error:  # what torch and Triton raise, and Unavailable
+        return row | {"why_not": str(error).splitlines()[0].split(". ")[0]}
+    finally:
+        gc.collect()
+    return row | {"ms": round(ms, 5), "peak_bytes": peak}

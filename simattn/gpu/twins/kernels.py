@@ -1,0 +1,63 @@
+"""The twins as kernels that can be asked for; Triton loads when one is first run."""
+
+import importlib
+import os
+from typing import Any
+
+import numpy as np
+
+from ..backend import has
+from ..inputs import Inputs
+from ..kernel import HALF, Forward, Kernel, first
+
+MOST_ROWS = 64  # of a group's queries, which split_kv packs into one tile
+
+
+def _twin(name: str) -> Forward:
+    def forward(x: Inputs) -> tuple[Any, Any]:
+        twin = getattr(importlib.import_module(f"{__package__}.{name}"), name)
+        if x.device != "cpu":
+            return twin(x)  # type: ignore[no-any-return]
+        with np.errstate(all="ignore"):  # the interpreter takes the logarithm of an empty row's 0 with NumPy
+            return twin(x)  # type: ignore[no-any-return]
+
+    return forward
+
+
+def _missing() -> str | None:
+    if not has("triton"):
+        return "it needs the package triton: pip install triton"
+    return None
+
+
+def interpreted() -> bool:
+    """Whether Triton runs on the CPU, in its interpreter."""
+    return os.environ.get("TRITON_INTERPRET") == "1"
+
+
+def _widths(x: Inputs) -> str | None:
+    if x.device == "cpu" and not interpreted():
+        return "on a CPU it runs in Triton's interpreter: set TRITON_INTERPRET=1 before Python starts"
+    if x.device == "cpu" and x.dtype == "bfloat16":
+        return "Triton's interpreter multiplies bfloat16 as if it were integers: use float16"
+    if x.d not in (16, 32, 64, 128, 256) or x.d_v not in (16, 32, 64, 128, 256):
+        return f"d = {x.d}, d_v = {x.d_v}: its tiles have 16, 32, 64, 128 or 256 columns; pad with zeros"
+    return None
+
+
+def _of_split_kv(x: Inputs) -> str | None:
+    causal = "it has no causal mask for more than one query" if x.causal else None
+    many = f"{x.group} × {x.n_q} rows: it packs at most {MOST_ROWS} into a tile" if x.group * x.n_q > MOST_ROWS else None
+    return first(_widths(x), causal, many)
+
+
+KERNELS = (
+    Kernel(
+        name="triton_flash2", title="the simulator's flash2, in Triton", devices=("cpu", "cuda"), dtypes=HALF, forward=_twin("flash2"),
+        launches="flash2_kernel", missing=_missing, refuses=_widths, backward=False, seen_on=("cuda",),
+    ),
+    Kernel(
+        name="triton_split_kv", title="the simulator's split_kv, in Triton", devices=("cpu", "cuda"), dtypes=HALF,
+        forward=_twin("split_kv"), launches="partial", missing=_missing, refuses=_of_split_kv, backward=False, seen_on=("cuda",),
+    ),
+)  # fmt: skip

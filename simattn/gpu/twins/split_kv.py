@@ -1,0 +1,88 @@
+"""Flash-Decoding in Triton: `simattn/kernels/split_kv.py` and its combine, line by line."""
+
+import math
+from functools import cache
+from typing import Any
+
+import torch
+import triton
+import triton.language as tl
+
+from ...kernels.split_kv import heuristic
+from ..inputs import Inputs
+from .step import LOG2E, visit
+
+ROWS = 16  # the fewest that tensor cores multiply
+
+
+@triton.jit
+def partial(
+    Q, K, V, O_split, L_split, N, n_k, chunk, scale,
+    Br: tl.constexpr, Bc: tl.constexpr, d: tl.constexpr, d_v: tl.constexpr,
+):  # fmt: skip
+    s, i, head = tl.program_id(0), tl.program_id(1) * Br, tl.program_id(2)
+    rows, keys = i + tl.arange(0, Br)[:, None], tl.arange(0, Bc)
+    K += head.to(tl.int64) * n_k * d
+    V += head.to(tl.int64) * n_k * d_v
+    Qi = tl.load(Q + (head * N + rows) * d + tl.arange(0, d), mask=rows < N, other=0.0)
+    Oi, l, m = tl.zeros((Br, d_v), tl.float32), tl.zeros((Br,), tl.float32), tl.full((Br,), -3.4028234663852886e38, tl.float32)
+    stop = min(n_k, (s + 1) * chunk)
+    for j in tl.range(s * chunk, stop, Bc):
+        seen = j + keys < stop
+        Kj = tl.load(K + (j + keys)[:, None] * d + tl.arange(0, d), mask=seen[:, None], other=0.0)
+        Vj = tl.load(V + (j + keys)[:, None] * d_v + tl.arange(0, d_v), mask=seen[:, None], other=0.0)
+        Oi, l, m = visit(Qi, Kj, Vj, Oi, l, m, scale, seen[None, :], True)
+    row = (s * tl.num_programs(2) + head).to(tl.int64) * N + rows
+    tl.store(O_split + row * d_v + tl.arange(0, d_v), Oi / tl.maximum(l, 1)[:, None], mask=rows < N)
+    tl.store(L_split + row, (m * 0.6931472 + tl.log(l))[:, None], mask=rows < N)
+
+
+@triton.jit
+def combine(O_split, L_split, O, L, N, splits, d_v: tl.constexpr):
+    i, c = tl.program_id(0), tl.arange(0, d_v)
+    Oi, l, m = tl.zeros((d_v,), tl.float32), 0.0, -3.4028234663852886e38
+    for s in tl.range(0, splits, loop_unroll_factor=4):
+        lse = tl.load(L_split + s * N + i)
+        m_old = m
+        m = tl.maximum(m, lse)
+        p, a = tl.exp(lse - m), tl.exp(m_old - m)
+        l = a * l + p
+        Oi = a * Oi + p * tl.load(O_split + (s * N + i) * d_v + c)
+    tl.store(O + i * d_v + c, (Oi / tl.maximum(l, 1)).to(O.dtype.element_ty))
+    tl.store(L + i, m + tl.log(l))
+
+
+def split_kv(x: Inputs, splits: int | None = None, Bc: int = 128) -> tuple[Any, Any]:
+    """O and lse of partial and combine. The queries of a group are rows of one tile, so K and V are read once a group."""
+    N, lanes, device = x.group * x.n_q, x.lanes // x.group, x.q.device
+    if splits is None:
+        splits = number(lanes, x.d, x.n_k, slots(device))
+    Br = max(ROWS, triton.next_power_of_2(N))
+    O = torch.empty((*x.q.shape[:3], x.d_v), dtype=x.q.dtype, device=device)
+    L = torch.empty(x.q.shape[:3], dtype=torch.float32, device=device)
+    if splits == 1:
+        O_split, L_split = O, L
+    else:
+        O_split = torch.empty((splits, *O.shape), dtype=torch.float32, device=device)
+        L_split = torch.empty((splits, *L.shape), dtype=torch.float32, device=device)
+    chunk = triton.cdiv(triton.cdiv(x.n_k, Bc), splits) * Bc
+    partial[splits, 1, lanes](
+        x.q.contiguous(), x.k.contiguous(), x.v.contiguous(), O_split, L_split, N, x.n_k, chunk, x.scale * LOG2E, Br, Bc, x.d, x.d_v,
+        num_warps=4, num_stages=3,
+    )  # fmt: skip
+    if splits > 1:
+        combine[(lanes * N,)](O_split, L_split, O, L, lanes * N, splits, x.d_v, num_warps=1)
+    return O, L
+
+
+@cache
+def number(lanes: int, d: int, n_k: int, slots: int) -> int:
+    """flash-attn's number of splits: the simulator's own heuristic, for one block of queries."""
+    key_block = 256 if d <= 64 else 128 if d <= 128 else 64
+    return heuristic(lanes, slots, math.ceil(n_k / key_block))
+
+
+@cache
+def slots(device: Any) -> int:
+    """Thread blocks that a GPU runs at once, two to an SM; a CPU stands in for one with a few."""
+    return 2 * torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 8

@@ -1,0 +1,135 @@
+"""Real kernels beside the simulator: a table for a terminal and a notebook, and the page of the report."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Group
+from rich.text import Text
+
+from ..analysis.fidelity import compulsory, off
+from .tables import _table
+from .units import bytes_text
+
+if TYPE_CHECKING:
+    from ..analysis.fidelity import Fidelity, Row
+    from ..gpu.comparison import Compared, RealComparison
+
+WITHIN = 0.08  # of the measured bytes, beyond which the page lists a row and its reason
+KINDS = {"prefill": "Prefill, forward", "backward": "Prefill, backward", "decode": "One query"}
+
+
+def real_table(comparison: "RealComparison") -> Group:
+    """One row a kernel: counted bytes beside measured ones, then time and error; below, what is missing and why."""
+    table = _table(f"{comparison.workload}\n{_device(comparison.measured_with)}")
+    table.add_column("kernel", no_wrap=True)
+    for heading in (
+        "counted\nread", "L2 to SM\nmeasured", "ratio", "counted\nwritten", "SM to L2\nmeasured", "ratio", "DRAM ÷\ncompulsory", "ms",
+        "max\nerror", "\nverdict",
+    ):  # fmt: skip
+        table.add_column(heading, justify="right", no_wrap=True)
+    needed = sum(compulsory(comparison.workload))
+    for result in comparison.results:
+        if result.row.counted or result.row.ms is not None:
+            table.add_row(result.row.kernel, *_cells(result, needed))
+    said: dict[str, list[str]] = {}
+    for row in (result.row for result in comparison.results):
+        if row.counted:
+            said.setdefault(f"simulated as {row.counted.algorithm}", []).append(row.kernel)
+        if row.why_not:
+            said.setdefault(row.why_not.split("': ", 1)[-1], []).append(row.kernel)
+    return Group(table, *(Text(f"{', '.join(kernels)}: {what}", style="dim") for what, kernels in said.items()))
+
+
+def _cells(r: "Compared", needed: int) -> list[str | Text]:
+    row, c, m = r.row, r.row.counted, r.row.counters
+    verdict = Text("–") if r.exact is None else Text("exact", style="green") if r.exact else Text("not exact", style="red")
+    return [
+        bytes_text(c.read) if c else "–",
+        bytes_text(m["sm_read"]) if m else "–",
+        _ratio(row.read_ratio),
+        bytes_text(c.write) if c else "–",
+        bytes_text(m["sm_write"]) if m else "–",
+        _ratio(row.write_ratio),
+        f"{(m['dram_read'] + m['dram_write']) / needed:.2f}" if m else "–",
+        f"{row.ms:.3f}" if row.ms is not None else "–",
+        f"{r.error.max_abs:.1e}" if r.error else "–",
+        verdict,
+    ]
+
+
+def _ratio(x: float | None) -> str:
+    return "–" if x is None else f"{x:.4f}"
+
+
+def _device(with_: Any) -> str:
+    if with_.get("device") is None:
+        return "not measured: no torch"
+    versions = ", ".join(f"{name} {v}" for name, v in with_.get("versions", {}).items() if v)
+    return f"{with_['device']}, {versions}"
+
+
+def page(fidelity: "Fidelity", head: str, tail: str) -> str:
+    """The report in Markdown: head, what was measured with, summaries, the rows that are off and why, all rows, tail."""
+    workloads = {row.workload for row in fidelity.rows}
+    counters = {row.workload for row in fidelity.rows if row.counters}
+    with_ = f"Measured on {fidelity.measured_with.get('date')}: {_device(fidelity.measured_with)}. {len(workloads)} workloads, "
+    parts = [
+        head.rstrip(),
+        "",
+        f"{with_}{len(fidelity.rows)} rows; {len(counters)} workloads under the counters, the others timed only.",
+        "",
+    ]
+    parts += ["## In short", "", *_summary(fidelity), ""]
+    parts += [f"## Further off than {WITHIN:.0%}", "", *_outliers(fidelity), ""]
+    for kind, title in KINDS.items():
+        rows = [row for row in fidelity.rows if row.kind == kind]
+        if rows:
+            parts += [f"## {title}", "", *_rows(rows), ""]
+    return "\n".join([*parts, tail.strip(), ""])
+
+
+def _summary(fidelity: "Fidelity") -> Iterable[str]:
+    yield "| | kernel | rows compared | counted ÷ measured, read: off by, median | at most | byte for byte |"
+    yield "| --- | --- | ---: | ---: | ---: | ---: |"
+    for s in fidelity.summaries():
+        same = sum(row.counted is not None and row.counters is not None and row.counted.read == row.counters["sm_read"]
+                   for row in fidelity.compared() if (row.kind, row.kernel) == (s.kind, s.kernel))  # fmt: skip
+        yield f"| {s.kind} | {s.kernel} | {s.n} | {s.median_off:.3%} | {off(s.worst):.3%} | {same} of {s.n} |"
+
+
+def _outliers(fidelity: "Fidelity") -> Iterable[str]:
+    rows = sorted((row for row in fidelity.compared() if off(row) > WITHIN), key=off, reverse=True)
+    if not rows:
+        yield "None."
+        return
+    yield "| kernel | workload | counted ÷ measured, read | why |"
+    yield "| --- | --- | ---: | --- |"
+    for row in rows:
+        yield f"| {row.kernel} | {row.workload} | {row.read_ratio:.4f} | {reason(row)} |"
+
+
+def reason(row: "Row") -> str:
+    """What is known of a row whose counted and measured bytes differ."""
+    if row.kernel == "unfused" and row.workload.causal:
+        return "the mask is one for all heads: counted once for each, it meets in L1"
+    return "not known"
+
+
+def _rows(rows: list["Row"]) -> Iterable[str]:
+    yield "| workload | kernel | simulated as | counted read | L2 to SM | ratio | L2 looked up | counted written | SM to L2 | ratio | DRAM read | written | compulsory | ms |"
+    yield "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"
+    for row in rows:
+        c, m = row.counted, row.counters
+        if row.ms is None:
+            yield f"| {row.workload} | {row.kernel} | not run: {row.why_not} |{' |' * 11}"
+            continue
+        read, written = compulsory(row.workload)
+        yield "| " + " | ".join([
+            str(row.workload), row.kernel, c.algorithm if c else "not known", _mb(c.read) if c else "", _mb(m["sm_read"]) if m else str(row.why_not),
+            _ratio(row.read_ratio), _mb(m["l2_read"]) if m else "", _mb(c.write) if c else "", _mb(m["sm_write"]) if m else "", _ratio(row.write_ratio),
+            _mb(m["dram_read"]) if m else "", _mb(m["dram_write"]) if m else "", f"{_mb(read)} + {_mb(written)}", f"{row.ms:.4f}",
+        ]) + " |"  # fmt: skip
+
+
+def _mb(n: int) -> str:
+    return f"{n / 1e6:,.3f}"

@@ -1,0 +1,216 @@
+"""The simulator beside the hardware: what was measured on an H100, how it is read, and what is said where it cannot be measured."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import simattn as sa
+from simattn.analysis.fidelity import compulsory, counted, device, fidelity, loaded, off
+from simattn.analysis.inputs import Workload
+from simattn.gpu import counters
+from simattn.show.fidelity_page import report
+
+ROOT = Path(__file__).resolve().parent.parent
+H100 = sa.machine("h100-sxm")
+SQUARE = Workload(1, 16, 16, 2048, 2048, 64, "float16", causal=False)
+
+
+@pytest.fixture(scope="module")
+def measured():
+    """The measurements that the repository carries."""
+    return fidelity(loaded(ROOT / "docs" / "fidelity.json"))
+
+
+def test_the_page_is_made_from_the_measurements(measured):
+    """docs/fidelity.md is what `simattn gpu report` prints of docs/fidelity.json."""
+    assert (ROOT / "docs" / "fidelity.md").read_text(encoding="utf-8") == report(measured)
+
+
+def test_the_twin_moves_the_counted_bytes_to_the_byte(measured):
+    """Wherever the blocks divide the lengths, the hardware counted for the Triton twin of flash2 exactly what the simulator counts:
+    bytes received by the SMs, and bytes sent by them."""
+    rows = [
+        row
+        for row in measured.compared()
+        if row.kernel == "triton_flash2" and row.workload.n_q % 128 == row.workload.n_k % 128 == 0
+    ]
+    assert len(rows) >= 10
+    for row in rows:
+        assert (row.counted.read, row.counted.write) == (row.counters["sm_read"], row.counters["sm_write"]), row.workload
+
+
+def test_counts_are_as_near_as_is_claimed(measured):
+    """Over the measured prefill workloads, counted loads are within 8 % of the measured bytes in the median, 5 % for the twins; only rows
+    that the page lists with a reason are further off."""
+    assert measured.median_off("prefill") < 0.08
+    assert measured.median_off("prefill", ["triton_flash2"]) < 0.05
+    listed = report(measured).split("## Further off")[1].split("\n## ")[0]
+    for row in measured.compared():
+        assert off(row) <= 0.08 or f"| {row.kernel} | {row.workload} |" in listed
+    assert "not known" not in listed
+
+
+def test_ncus_table_is_read():
+    """What ncu printed on an H100, its marks renamed, gives each call its kernels in order; the numbers are the table's."""
+    found = counters.parse((ROOT / "tests" / "data" / "ncu.csv").read_text(encoding="utf-8"))
+    assert sorted(found) == list(range(9))
+    assert [len(kernels) for _, kernels in sorted(found.items())] == [1, 1, 1, 1, 1, 1, 1, 2, 2]
+    twin, flash, (partial, combine) = found[0][0], found[3][0], found[7]
+    assert twin.sm_read == flash.sm_read == counted("triton_flash2", SQUARE, (), H100).read == 138_412_032
+    assert twin.sm_write == 4_325_376
+    assert twin.l2_read == 1_881_836 * 32
+    assert (partial.name, combine.name, partial.grid, twin.ns) == ("partial", "combine2", "(16, 1, 16)", 55_232)
+    assert counted("flash", SQUARE, [flash.name], H100).algorithm == "flash2, Br = 128, Bc = 128"
+    assert counters.totals(found[7])["sm_read"] == partial.sm_read + combine.sm_read
+
+
+def test_what_is_no_number_is_not_taken_for_one():
+    """A cell of ncu's table that holds no number raises instead of counting as 0."""
+    text = (ROOT / "tests" / "data" / "ncu.csv").read_text(encoding="utf-8")
+    with pytest.raises(RuntimeError, match="'n/a' where a number should be"):
+        counters.parse(text.replace('"138,412,032"', '"n/a"'))
+    assert counters.parse("no table\n") == {}
+
+
+def test_missing_permission_is_named():
+    """Where the driver keeps the counters to administrators, the remedy is in the line; otherwise ncu's own words, never its table."""
+    assert "NVreg_RestrictProfilingToAdminUsers" in counters._trouble(
+        "==ERROR== ERR_NVGPUCTRPERM - The user does not have permission", 1
+    )
+    assert (
+        counters._trouble('==PROF== Connected\n"ID","Name"\n==ERROR== Out of memory\n', 9)
+        == "ncu ended with code 9: ERROR== Out of memory"
+    )
+    assert counters._trouble('"ID","Name"\n', 0) == "ncu ended with code 0: it saw no kernel of this call"
+
+
+def test_without_ncu_nothing_is_measured(monkeypatch):
+    """No ncu, no GPU: each job gets a line that says so, and no bytes."""
+    monkeypatch.setattr(counters, "has_cuda", lambda: True)
+    monkeypatch.setattr(counters, "_ncu", lambda: None)
+    (found,) = counters.profile([(SQUARE, "flash")])
+    assert found == counters.Profile(why_not="not measured: ncu is not installed; it comes with NVIDIA's Nsight Compute")
+    monkeypatch.setattr(counters, "has_cuda", lambda: False)
+    assert "no CUDA GPU" in counters.profile([(SQUARE, "flash")])[0].why_not
+
+
+NAMES = {
+    "flash": "void pytorch_flash::flash_fwd_kernel<Flash_fwd_kernel_traits<64, 128, 128, 4, 0, 0, cutlass::half_t",
+    "cudnn": "cudnn_generated_fort_native_sdpa_sm90_flash_fprop_wgmma_f16_knob_7_64x128x64_4x1x1_cga1x1x1_kernel0_0",
+    "efficient": "fmha_cutlassF_f16_aligned_64x64_rf_sm80(PyTorchMemEffAttention::AttentionKernel<cutlass::half_t",
+    "triton_flash2": "flash2_kernel",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kernel", NAMES)
+def test_names_and_sources_agree(kernel):
+    """The blocks that a kernel's name carries are those that its library's sources say, which stand in where nothing ran."""
+    assert counted(kernel, SQUARE, [NAMES[kernel]], H100) == counted(kernel, SQUARE, (), H100)
+
+
+def test_a_kernel_that_nobody_knows_is_not_counted():
+    """Another name than the known ones, another type, or one query on cuDNN: no count, rather than a guess."""
+    assert counted("flash", SQUARE, ["something_else"], H100) is None
+    assert counted("cudnn", SQUARE, ["cudnn_sm80_other"], H100) is None
+    assert counted("cudnn", replace(SQUARE, n_q=1), (), H100) is None
+    assert counted("flash", replace(SQUARE, dtype="float32"), (), H100) is None
+    assert counted("cpu_flash", SQUARE, (), H100) is None
+    assert counted("flash", replace(SQUARE, backward=True), (), H100) is None
+
+
+def test_one_query_is_counted_as_split_kv():
+    """flash with one query is split_kv with flash-attn's number of splits, its heads packed where they share keys."""
+    one = Workload(1, 16, 16, 1, 8192, 128, "float16", causal=False)
+    name = "void pytorch_flash::flash_fwd_splitkv_kernel<Flash_fwd_kernel_traits<128, 64, 128, 4"
+    assert counted("flash", one, [name], H100) == counted("flash", one, (), H100)
+    assert counted("flash", one, (), H100).algorithm == "split_kv, Br = 64, Bc = 128, splits = 16"
+    shared = replace(one, kv_heads=2)
+    assert counted("flash", shared, (), H100).read < counted("flash", one, (), H100).read / 7
+
+
+def test_the_backward_pass_is_counted_without_what_l2_adds():
+    """flash's backward pass is flash2_backward whose atomic additions are not read back by the SMs: with them it would read more."""
+    w = Workload(64, 16, 16, 1024, 1024, 64, "float16", causal=False, backward=True)
+    found = counted("flash", w, ["flash_bwd_dq_dk_dv_loop_seqk_parallel_kernel<Flash_bwd_kernel_traits<64, 128, 128, 8"], H100)
+    u = 64 * 16 * 1024 * 64 * 2
+    assert found.read / u == pytest.approx(22.5, abs=0.5)  # FIGURES: «22.5u read», by the same blocks
+    assert found.write > 8 * 2 * u  # a float32 addition to dQ for each of 8 blocks of keys
+
+
+def test_compulsory_bytes_are_inputs_and_outputs():
+    """Q, K, V in, O and lse out; backward Q, O, dO, K, V, lse in, dQ, dK, dV out."""
+    assert compulsory(SQUARE) == (3 * 4_194_304, 4_194_304 + 131_072)
+    assert compulsory(replace(SQUARE, backward=True)) == (5 * 4_194_304 + 131_072, 3 * 4_194_304)
+
+
+@pytest.mark.parametrize(
+    ("name", "sms", "machine"),
+    [
+        ("NVIDIA H100 80GB HBM3", 132, "h100-sxm"), ("NVIDIA H200", 132, "h200"), ("Tesla T4", 40, "t4"), ("NVIDIA L4", 58, "l4"),
+        ("NVIDIA H100 PCIe", 114, "nvidia h100 pcie"), ("NVIDIA GeForce RTX 3060", 28, "nvidia geforce rtx 3060"),
+    ],
+)  # fmt: skip
+def test_a_device_is_the_machine_of_the_catalogue(name, sms, machine):
+    """By its name and its SMs; any other is a machine of its own SMs."""
+    found = device({"device": name, "sms": sms})
+    assert (found.name, found.sms) == (machine, sms)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"), [("{", "is no JSON"), ("[]", "holds no measurements"), ('{"rows": []}', "holds no measurements")]
+)
+def test_a_file_without_measurements_says_so(tmp_path, content, said):
+    """A broken or other file: one line, exit 2."""
+    (tmp_path / "f.json").write_text(content)
+    with pytest.raises(ValueError, match=said):
+        loaded(tmp_path / "f.json")
+    done = simattn("gpu", "report", str(tmp_path / "f.json"))
+    assert (done.returncode, done.stderr.count("\n"), done.stdout) == (2, 1, "")
+
+
+def simattn(*arguments, without_torch=False):
+    blocked = "sys.modules['torch'] = None; " if without_torch else ""
+    script = f"import sys; {blocked}from simattn.cli import main; main(sys.argv[1:])"
+    return subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=False)
+
+
+def test_without_torch_the_simulators_half_is_printed():
+    """`gpu compare` without torch: the counted bytes stand, every kernel says what to install, and nothing is a measurement."""
+    done = simattn("gpu", "compare", "--n", "256", "--heads", "2", "--json", without_torch=True)
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    rows = {row["kernel"]: row for row in said["results"]}
+    assert rows["triton_flash2"]["counted_read_bytes"] == 2 * 256 * 64 * 2 + 2 * 2 * 2 * 256 * 64 * 2
+    for row in rows.values():
+        assert "pip install 'simattn[fused]'" in row["error"]
+        assert row["ms"] is row["sm_read_bytes"] is row["exact"] is None
+    table = simattn("gpu", "compare", "--n", "256", "--heads", "2", without_torch=True)
+    assert "simulated as flash2" in table.stdout
+    assert "simattn[fused]" in table.stdout.replace("\n", "")
+
+
+@pytest.mark.parametrize("command", [["kernels"], ["fidelity", "--output", "x.json"]])
+def test_without_torch_the_rest_is_one_line(command):
+    """What needs torch says so, names the remedy, and exits with 2."""
+    done = simattn("gpu", *command, without_torch=True)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "pip install 'simattn[fused]'" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["compare", "--heads", "3", "--kv-heads", "2"], "cannot share --kv-heads 2"), (["compare", "--kernels", "flsh"], "did you mean 'flash'"),
+        (["compare", "--dtype", "int8"], "unknown storage type"), (["compare", "--n", "0"], "--n"),
+        (["report", "nowhere.json"], "nowhere.json"),
+    ],
+)  # fmt: skip
+def test_a_usage_error_is_one_line(arguments, said):
+    """Bad options name the value; nothing is printed to stdout; exit 2."""
+    done = simattn("gpu", *arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert said in done.stderr

@@ -1,0 +1,387 @@
+"""Real kernels: each is right or refuses, the measurement is of the kernel that was asked for, and bad input gets one line."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import types
+
+import ml_dtypes
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+torch = pytest.importorskip("torch", reason="real kernels need torch: make test-fused")
+GPU = torch.cuda.is_available()
+if not GPU:
+    os.environ.setdefault("TRITON_INTERPRET", "1")  # before Triton is imported: its kernels then run on the CPU
+
+import simattn as sa
+from simattn.analysis.cases import Backward, Forward
+from simattn.analysis.inputs import Workload, draw
+from simattn.analysis.options import Options
+from simattn.gpu import auto, backend, call, sdpa, timing
+from simattn.gpu.catalogue import KERNELS
+from simattn.gpu.inputs import Inputs, tensor
+from simattn.hierarchy.dtypes import limits, storage_type
+
+DEVICE = "cuda" if GPU else "cpu"
+HERE = [k for k in KERNELS.values() if k.unavailable() is None and DEVICE in k.devices]
+# Units in the last place beyond what is allowed: torch's CPU kernel takes a fast exponential in float32, «exp_u20» in its sources, which
+# errs by 20; and it and CUTLASS's sum the products of a single query one after another, where NumPy's naive sums in pairs.
+OWN = {("cpu_flash", "float32"): 20, ("cpu_flash", "float64"): 4, ("efficient", "float32"): 4}
+LSE = {"float64": 1e-4, "float32": 1e-4, "float16": 1e-2, "bfloat16": 1e-2}
+SHAPES = {
+    "dense": (2, 4, 4, 130, 130, 64, False), "causal": (1, 4, 4, 130, 130, 64, True), "grouped": (1, 6, 2, 70, 130, 64, False),
+    "few queries, causal": (1, 2, 2, 30, 130, 128, True), "one query": (8, 16, 8, 1, 300, 128, True),
+    "one query, one head each": (8, 16, 16, 1, 300, 64, False), "more queries than keys": (1, 2, 2, 50, 20, 32, True),
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def own_table(tmp_path, monkeypatch):
+    """No test reads or leaves a table of times."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(auto, "_chosen", {})
+    monkeypatch.setattr(call, "_plans", {})
+
+
+def case(shape, dtype, seed=0):
+    """Q, K, V of a shape, and what they are held against."""
+    batch, heads, kv_heads, n_q, n_k, d, causal = shape
+    Q, K, V = draw(Workload(batch, heads, kv_heads, n_q, n_k, d, dtype, causal), seed)
+    return (Q, K, V), Forward(Q, K, V, Options.of(Q, K, causal=causal))
+
+
+def inputs(Q, K, V, causal=False):
+    """What a kernel is given."""
+    return Inputs(*(tensor("x", a) for a in (Q, K, V)), causal and Q.shape[2] > 1, Q.shape[3] ** -0.5)
+
+
+def assert_exact(run, of, dtype, ulps=0):
+    """The error of a run is at most twice naive's in its type, and its lse is as near as the type allows. ulps: of max|O|, beyond
+    that."""
+    truth = of.truth()
+    error = of.error(types.SimpleNamespace(output=run.output, outputs={"lse": run.lse}, lse=run.lse), truth)
+    own = ulps * float(limits(storage_type(dtype)).eps) * np.abs(truth.O).max()
+    assert error.max_abs <= of.allowed(of.naive_error(truth), truth) + own, error
+    assert error.lse <= LSE[dtype], error
+
+
+@pytest.mark.parametrize("dtype", LSE)
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("kernel", [k.name for k in HERE])
+def test_every_kernel_is_exact_or_refuses(kernel, shape, dtype):
+    """A kernel that takes the inputs errs by at most twice naive, with the right lse; any other says why not, naming itself."""
+    arrays, of = case(SHAPES[shape], dtype)
+    options = {"kernel": kernel, "causal": SHAPES[shape][-1], "measure": False}
+    x = inputs(*arrays, SHAPES[shape][-1])
+    if KERNELS[kernel].why_not(x) is not None:
+        with pytest.raises(sa.gpu.Unavailable, match=f"^kernel '{kernel}': [^\n]*$"):
+            sa.gpu.attention(*arrays, **options)
+        return
+    run = sa.gpu.attention(*arrays, **options)
+    assert (run.kernel, run.output.dtype, run.output.shape) == (kernel, arrays[0].dtype, arrays[0].shape)
+    assert_exact(run, of, dtype, OWN.get((kernel, dtype), 0))
+
+
+def test_each_kernel_here_takes_the_plainest_inputs():
+    """No kernel passes the test above by refusing everything."""
+    x = {name: torch.zeros(1, 2, 1, 64, dtype=getattr(torch, name), device=DEVICE) for name in LSE}
+    for kernel in HERE:
+        call_ = sa.gpu.attention(*[x["float16"]] * 3, kernel=kernel.name, measure=False)
+        assert call_.output.shape == (1, 2, 1, 64), kernel.name
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "bfloat16"])
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("kernel", [k.name for k in HERE if k.backward])
+def test_gradients_are_exact_or_refused(kernel, causal, dtype):
+    """dQ, dK and dV of every kernel err by at most twice naive's backward pass, heads shared or not."""
+    for kv_heads in (4, 2):
+        (Q, K, V), _ = case((1, 4, kv_heads, 96, 96, 64, causal), dtype)
+        of = Backward(Q, K, V, Options.of(Q, K, causal=causal), None)
+        try:
+            run = sa.gpu.attention_backward(Q, K, V, of.dO, kernel=kernel, causal=causal, measure=False)
+        except sa.gpu.Unavailable:
+            continue
+        truth = of.truth()
+        assert of.error(run, truth).max_abs <= of.allowed(of.naive_error(truth), truth), (kernel, kv_heads)
+        assert [x.shape for x in run.outputs.values()] == [Q.shape, K.shape, V.shape]
+
+
+TWINS = [k for k in HERE if k.name.startswith("triton")]
+
+
+@pytest.mark.skipif(not TWINS, reason="needs triton")
+@settings(max_examples=25 if GPU else 12)
+@given(
+    n_q=st.integers(1, 150), n_k=st.integers(1, 300), heads=st.sampled_from([(1, 1), (4, 2), (3, 1)]), d=st.sampled_from([16, 32, 64]),
+    causal=st.booleans(), seed=st.integers(0, 99),
+)  # fmt: skip
+def test_the_twins_are_exact_at_any_length(n_q, n_k, heads, d, causal, seed):
+    """The Triton kernels give the truth at lengths that no block divides, rows that see nothing included; split_kv takes few rows."""
+    arrays, of = case((1, *heads, n_q, n_k, d, causal), "float16", seed)
+    ran = 0
+    for kernel in TWINS:
+        try:
+            run = sa.gpu.attention(*arrays, kernel=kernel.name, causal=causal, measure=False)
+        except sa.gpu.Unavailable:
+            continue
+        ran += 1
+        assert_exact(run, of, "float16")
+    assert ran
+
+
+@pytest.mark.skipif(not TWINS, reason="needs triton")
+@pytest.mark.parametrize("splits", [1, 2, 5, 64])
+def test_partial_results_merge_whatever_the_splits(splits):
+    """split_kv's twin gives one answer for any number of splits, empty ones among them."""
+    from simattn.gpu.twins.split_kv import split_kv
+
+    (Q, K, V), of = case((1, 4, 2, 1, 700, 64, False), "float16")
+    x = inputs(Q, K, V)
+    with np.errstate(all="ignore"):  # of the interpreter
+        O, lse = (y.cpu().numpy() for y in split_kv(x, splits))
+    assert_exact(types.SimpleNamespace(output=O, lse=lse), of, "float16")
+
+
+@pytest.mark.parametrize("shape", [(40, 64), (2, 4, 40, 64)])
+def test_outputs_come_back_as_the_inputs_came(shape):
+    """NumPy arrays give NumPy arrays, tensors give tensors of their device, with or without batch and heads; bfloat16 stays bfloat16."""
+    rng = np.random.default_rng(0)
+    arrays = [rng.standard_normal(shape, np.float32).astype(ml_dtypes.bfloat16) for _ in range(3)]
+    tensors = [torch.tensor(x.astype(np.float32), device=DEVICE).to(torch.bfloat16) for x in arrays]
+    one, two = (sa.gpu.attention(*x, measure=False) for x in (arrays, tensors))
+    assert isinstance(one.output, np.ndarray)
+    assert one.output.dtype == ml_dtypes.bfloat16
+    assert one.output.shape == shape
+    assert isinstance(two.output, torch.Tensor)
+    assert two.output.device.type == DEVICE
+    assert tuple(two.output.shape) == shape
+    assert (one.output.astype(np.float32) == two.output.float().cpu().numpy()).all()
+    assert one.lse.shape == shape[:-1]
+    backward = sa.gpu.attention_backward(*arrays, arrays[0], measure=False)
+    assert backward.output.shape == shape
+    with pytest.raises(KeyError, match="no lse"):
+        _ = backward.lse
+
+
+def test_memory_grows_with_n_squared_only_where_scores_are_stored():
+    """By measured peak memory, the unfused chain holds S; a fused kernel far less. Both say how long they took and what ran."""
+    x = [torch.randn(1, 4, 2048, 64, device=DEVICE, dtype=torch.float16) for _ in range(3)]
+    S = 4 * 2048 * 2048 * 2
+    stored, fused = (sa.gpu.attention(*x, kernel=name) for name in ("unfused", "flash" if GPU else "cpu_flash"))
+    assert stored.peak_bytes >= S
+    assert fused.peak_bytes < S / 2
+    assert stored.ms > 0
+    assert fused.ms > 0
+    assert any("flash" in name for name in fused.measured.launched)
+    assert sa.gpu.attention(*x, kernel="unfused", measure=False).ms is None
+
+
+def test_the_kernel_that_ran_is_verified(monkeypatch):
+    """A kernel that launches something else than it is known by raises, and says what ran."""
+    other = sdpa.Kernel(
+        name="unfused",
+        title="",
+        devices=(DEVICE,),
+        dtypes=("float32",),
+        forward=KERNELS["math"].forward,
+        launches="flash_fwd_kernel",
+    )
+    monkeypatch.setitem(KERNELS, "unfused", other)
+    x = [torch.randn(1, 1, 32, 32, device=DEVICE) for _ in range(3)]
+    with pytest.raises(RuntimeError, match="'unfused' was asked for, but what ran is"):
+        sa.gpu.attention(*x, kernel="unfused")
+
+
+class TestAuto:
+    """kernel="auto" measures once for each class of shapes, keeps what it measured, and takes the fastest."""
+
+    def timed(self, monkeypatch, milliseconds):
+        seen = []
+
+        def stub(call_, device):
+            call_()
+            seen.append(device)
+            return milliseconds[len(seen) - 1]
+
+        monkeypatch.setattr(auto, "milliseconds", stub)
+        pair = [KERNELS[name] for name in ("math", "unfused")]
+        monkeypatch.setattr(auto, "KERNELS", {k.name: k for k in pair})
+        return seen
+
+    def test_the_fastest_is_taken_and_remembered(self, monkeypatch, tmp_path):
+        """The faster of two runs, without another measurement for the same class, in this process or by the table in the next."""
+        seen = self.timed(monkeypatch, [2.0, 1.0, 1.0, 2.0])
+        x = [torch.randn(1, 2, 60, 32, device=DEVICE) for _ in range(3)]
+        assert sa.gpu.attention(*x, measure=False).kernel == "unfused"
+        assert sa.gpu.attention(*(y[:, :, :50] for y in x), measure=False).kernel == "unfused"  # 50 and 60 are one class
+        assert len(seen) == 2
+        auto._chosen.clear(), call._plans.clear()
+        assert sa.gpu.attention(*x, measure=False).kernel == "unfused"
+        assert len(seen) == 2
+        assert sa.gpu.attention(*x, causal=True, measure=False).kernel == "math"  # another class
+        assert len(seen) == 4
+        (table,) = (tmp_path / "simattn").iterdir()
+        assert len(json.loads(table.read_text())) == 2
+
+    @pytest.mark.parametrize("content", ["", "{", "[]", '{"a": 1}', '{"a": {"math": "x"}}'])
+    def test_a_broken_table_is_measured_again(self, monkeypatch, tmp_path, content):
+        """A table that cannot be read is replaced, not believed."""
+        seen = self.timed(monkeypatch, [1.0, 2.0, 1.0, 2.0])
+        x = [torch.randn(1, 2, 60, 32, device=DEVICE) for _ in range(3)]
+        sa.gpu.attention(*x, measure=False)
+        (table,) = (tmp_path / "simattn").iterdir()
+        table.write_text(content)
+        auto._chosen.clear(), call._plans.clear()
+        assert sa.gpu.attention(*x, measure=False).kernel == "math"
+        assert len(seen) == 4
+        assert len(json.loads(table.read_text())) == 1
+
+    def test_a_folder_that_cannot_be_written_to_does_no_harm(self, monkeypatch, tmp_path):
+        """Without a place for the table, auto still chooses."""
+        (tmp_path / "file").write_text("")
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+        self.timed(monkeypatch, [1.0, 2.0])
+        x = [torch.randn(1, 2, 60, 32, device=DEVICE) for _ in range(3)]
+        assert sa.gpu.attention(*x, measure=False).kernel == "math"
+
+    def test_a_fused_kernel_is_preferred(self):
+        """What stores its scores is not chosen while a fused kernel takes the inputs."""
+        x = [torch.randn(1, 2, 16, 64, device=DEVICE, dtype=torch.float16) for _ in range(3)]
+        assert KERNELS[sa.gpu.attention(*x, measure=False).kernel].fused
+
+
+def stand_in(name, function):
+    """A module that a package would bring, with its function."""
+    module = types.ModuleType(name)
+    setattr(module, function.__name__, function)
+    module.__spec__ = types.SimpleNamespace(name=name)
+    return module
+
+
+def by_token(q, k, v, scale, causal):
+    """Attention on (batch, N, heads, d), the last query seeing the last key: O of that layout, and lse (batch, heads, N)."""
+    group = q.shape[2] // k.shape[2]
+    q, k, v = (x.transpose(1, 2) for x in (q, k.repeat_interleave(group, 2), v.repeat_interleave(group, 2)))
+    S = q @ k.mT * scale
+    if causal:
+        n, m = S.shape[-2:]
+        S = S.masked_fill(~torch.ones(n, m, dtype=torch.bool).tril(m - n), -torch.inf)
+    return (S.softmax(-1) @ v).transpose(1, 2), S.logsumexp(-1)
+
+
+@pytest.mark.parametrize("name", ["flash_attn_3", "flash_attn_4", "flashinfer"])
+def test_other_packages_are_called_in_their_layout(name, monkeypatch):
+    """A stand-in that takes and gives what the package documents (tokens before heads; FlashInfer one request a call, its lse to base
+    2) yields the truth: the tensors are laid out, and laid back, right."""
+
+    def flash_attn_func(q, k, v, *, softmax_scale, causal, return_attn_probs=False, return_lse=False):
+        assert return_attn_probs or return_lse
+        return by_token(q, k, v, softmax_scale, causal)
+
+    def single_prefill_with_kv_cache(q, k, v, *, causal, kv_layout, sm_scale, return_lse):
+        assert kv_layout == "NHD"
+        assert return_lse
+        O, lse = by_token(q[None], k[None], v[None], sm_scale, causal)
+        return O[0], lse[0].T / np.log(2)
+
+    function = single_prefill_with_kv_cache if name == "flashinfer" else flash_attn_func
+    module = {"flash_attn_3": "flash_attn_interface", "flash_attn_4": "flash_attn.cute", "flashinfer": "flashinfer"}[name]
+    if "." in module:
+        monkeypatch.setitem(sys.modules, module.split(".", maxsplit=1)[0], types.ModuleType(module.split(".", maxsplit=1)[0]))
+    monkeypatch.setitem(sys.modules, module, stand_in(module, function))
+    (Q, K, V), of = case((2, 4, 2, 30, 50, 64, True), "float32")
+    x = Inputs(*map(torch.tensor, (Q, K, V)), True, 64**-0.5)
+    O, lse = (y.numpy() for y in KERNELS[name].forward(x))
+    assert_exact(types.SimpleNamespace(output=O, lse=lse), of, "float32")
+
+
+X = torch.zeros(1, 2, 8, 64, device=DEVICE)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "error", "said"),
+    [
+        ((X, X[0], X), {}, ValueError, "give all as"),
+        ((X[0, 0], X, X), {}, ValueError, "give all as"),
+        ((X[0, 0, 0],) * 3, {}, ValueError, "give all as"),
+        ((X, X[..., :32], X), {}, ValueError, "q and k share d"),
+        ((X, X[:, :, :0], X[:, :, :0]), {}, ValueError, "no length may be 0"),
+        ((X.repeat(1, 2, 1, 1)[:, :3], X, X), {}, ValueError, "3 heads cannot share 2"),
+        ((X, X.double(), X), {}, TypeError, "they must be equal"),
+        ((X.int(),) * 3, {}, TypeError, "int32"),
+        ((np.zeros((8, 64), np.int64),) * 3, {}, TypeError, "int64"),
+        (([1.0], X, X), {}, TypeError, "a list"),
+        ((X, X, X), {"kernel": "flsh"}, ValueError, "did you mean 'flash'"),
+        ((X, X.to("meta"), X), {}, ValueError, "one device"),
+        ((X.to("meta"),) * 3, {"kernel": "math"}, sa.gpu.Unavailable, "runs on cpu and cuda"),
+        ((X[..., :63],) * 3, {"kernel": "triton_flash2"}, sa.gpu.Unavailable, "it takes float16"),
+        ((X.half()[..., :48],) * 3, {"kernel": "triton_flash2"}, sa.gpu.Unavailable, "pad with zeros|needs the package"),
+        ((X.repeat(1, 1, 20, 1).half(),) * 3, {"kernel": "triton_split_kv"}, sa.gpu.Unavailable, "packs at most|needs the package"),
+    ],
+)  # fmt: skip
+def test_bad_input_gets_one_clear_line(arguments, options, error, said):
+    """Whatever does not fit raises an error that names the value and the remedy, in one line."""
+    with pytest.raises(error, match=said) as raised:
+        sa.gpu.attention(*arguments, **options, measure=False)
+    assert "\n" not in str(raised.value)
+
+
+def test_the_gradient_of_the_output_must_fit():
+    """dO of another shape or type than O is refused."""
+    for dO in (X[:, :1], X.double()):
+        with pytest.raises(ValueError, match="shape, type and device of O"):
+            sa.gpu.attention_backward(X, X, X, dO, measure=False)
+
+
+@pytest.mark.skipif(GPU, reason="of a machine without a GPU")
+@pytest.mark.parametrize("kernel", [k.name for k in KERNELS.values() if k.devices == ("cuda",)])
+def test_without_a_gpu_its_kernels_say_so(kernel):
+    """Each kernel that needs a GPU says so in one line, and the list of kernels says it, too."""
+    with pytest.raises(sa.gpu.Unavailable, match="needs a CUDA GPU"):
+        sa.gpu.attention(X, X, X, kernel=kernel)
+    assert "CUDA GPU" in {k.name: k.why_not for k in sa.gpu.kernels()}[kernel]
+
+
+@pytest.mark.skipif(not GPU, reason="of a GPU")
+def test_what_does_not_fit_in_gpu_memory_says_so():
+    """A kernel that stores its scores runs out of memory with one line, and the GPU is usable afterwards."""
+    x = torch.zeros(1, 64, 65_536, 64, device="cuda", dtype=torch.float16)
+    with pytest.raises(sa.gpu.Unavailable, match=r"out of memory.*shorter sequence"):
+        sa.gpu.attention(x, x, x, kernel="unfused", measure=False)
+    assert sa.gpu.attention(x[:, :1], x[:, :1], x[:, :1], kernel="flash", measure=False).output.shape[1] == 1
+
+
+@pytest.mark.skipif(not GPU, reason="of a GPU")
+def test_a_half_only_kernel_refuses_float64():
+    """cuDNN's kernel would give NaN for float32 and float64: it is refused before it runs."""
+    for dtype in (torch.float32, torch.float64):
+        x = torch.zeros(1, 1, 8, 64, device="cuda", dtype=dtype)
+        for kernel in ("flash", "cudnn"):
+            with pytest.raises(sa.gpu.Unavailable, match="convert the inputs"):
+                sa.gpu.attention(x, x, x, kernel=kernel)
+
+
+def test_an_untested_torch_is_refused(monkeypatch):
+    """Operators whose layouts nobody checked are not called."""
+    monkeypatch.setattr(torch, "__version__", "1.13.1+cu117")
+    with pytest.raises(sa.gpu.Unavailable, match=re.escape("torch 1.13.1+cu117 was not tested: pip install 'torch>=2.11,<2.14'")):
+        backend.torch.__wrapped__()
+
+
+def test_torch_loads_only_when_a_kernel_is_asked_for():
+    """Importing simattn imports neither torch nor Triton."""
+    script = "import sys, simattn; sys.exit('torch' in sys.modules or 'triton' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
+def test_a_measurement_names_what_was_launched():
+    """The profiler sees one call: an operator by its name, and the memory that it asked for."""
+    names, peak = timing.observe(lambda: torch.ones(1000, 1000, device=DEVICE) @ torch.ones(1000, 1000, device=DEVICE), DEVICE)
+    assert names
+    assert GPU or peak >= 3 * 4_000_000
