@@ -54,6 +54,14 @@ def test_counts_are_as_near_as_is_claimed(measured):
     assert "not known" not in listed
 
 
+def test_the_readme_claims_what_was_measured(measured):
+    """«within 3 % for torch's flash, cuDNN's and CUTLASS's kernels», at every measured workload of which the kernel is known."""
+    rows = [row for row in measured.compared() if row.kernel in ("flash", "cudnn", "efficient")]
+    assert {row.kernel for row in rows} == {"flash", "cudnn", "efficient"}
+    assert max(map(off, rows)) < 0.03
+    assert "within 3 % for torch's flash, cuDNN's and CUTLASS's kernels" in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
 def test_ncus_table_is_read():
     """What ncu printed on an H100, its marks renamed, gives each call its kernels in order; the numbers are the table's."""
     found = counters.parse((ROOT / "tests" / "data" / "ncu.csv").read_text(encoding="utf-8"))

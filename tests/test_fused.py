@@ -148,6 +148,42 @@ def test_partial_results_merge_whatever_the_splits(splits):
     assert_exact(types.SimpleNamespace(output=O, lse=lse), of, "float16")
 
 
+COMPILE = """
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource, compile
+from simattn.gpu.twins import flash2, split_kv
+
+def ptx(kernel, constants, options, **types):
+    names = list(kernel.arg_names)
+    types |= {name: "constexpr" for name in constants}
+    fixed = {(names.index(name),): value for name, value in constants.items()}
+    source = ASTSource(kernel, {name: types[name] for name in names}, fixed, {})
+    return compile(source, target=GPUTarget("cuda", 90, 32), options=options).asm["ptx"]
+
+number = {"N": "i32", "n_k": "i32", "scale": "fp32"}
+for d, Bc in ((64, 64), (128, 128)):
+    tile = {name: f"tensordesc<fp16[1, {rows}, {d}]>" for name, rows in dict(Q=128, K=Bc, V=Bc, O=128).items()}
+    for causal in (False, True):
+        code = ptx(flash2.flash2_kernel, dict(Br=128, Bc=Bc, d=d, d_v=d, CAUSAL=causal), dict(num_warps=8, num_stages=3), **tile, **number,
+                   L="*fp32", offset="i32", group="i32")
+        assert "wgmma" in code and "cp.async.bulk.tensor" in code and ".f64" not in code
+    pointers = {"Q": "*fp16", "K": "*fp16", "V": "*fp16", "O_split": "*fp32", "L_split": "*fp32"}
+    code = ptx(split_kv.partial, dict(Br=16, Bc=128, d=d, d_v=d), dict(num_warps=4), **pointers, **number, chunk="i32")
+    assert "mma.sync" in code and ".f64" not in code
+    code = ptx(split_kv.combine, dict(d_v=d), dict(num_warps=1), O_split="*fp32", L_split="*fp32", O="*fp16", L="*fp32", N="i32", splits="i32")
+    assert ".f64" not in code
+"""
+
+
+@pytest.mark.skipif(not TWINS, reason="needs triton")
+def test_the_twins_compile_for_an_h100(tmp_path):
+    """Without a GPU, too: what Triton's compiler refuses, its interpreter does not see. They use tensor cores and the tensor memory
+    accelerator, and nothing in float64."""
+    environment = {k: x for k, x in os.environ.items() if k != "TRITON_INTERPRET"} | {"TRITON_CACHE_DIR": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", COMPILE], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
 @pytest.mark.parametrize("shape", [(40, 64), (2, 4, 40, 64)])
 def test_outputs_come_back_as_the_inputs_came(shape):
     """NumPy arrays give NumPy arrays, tensors give tensors of their device, with or without batch and heads; bfloat16 stays bfloat16."""
@@ -385,3 +421,26 @@ def test_a_measurement_names_what_was_launched():
     names, peak = timing.observe(lambda: torch.ones(1000, 1000, device=DEVICE) @ torch.ones(1000, 1000, device=DEVICE), DEVICE)
     assert names
     assert GPU or peak >= 3 * 4_000_000
+
+
+def test_a_grid_goes_on_where_it_stopped(monkeypatch):
+    """What was measured with the same device and versions is kept, what is missing is measured, in the order that is asked for; what
+    another device measured is refused."""
+    w = Workload(1, 1, 1, 32, 32, 32, "float32", causal=False)
+    jobs = [(w, "math"), (w, "flash"), (w, "unfused")]
+    first = sa.gpu.measure_grid(jobs)
+    assert [row["kernel"] for row in first["rows"]] == ["math", "flash", "unfused"]
+    assert first["rows"][0]["ms"] > 0
+    assert "float32" in first["rows"][1]["why_not"] or "CUDA GPU" in first["rows"][1]["why_not"]
+    done = {
+        "name": "k",
+        "grid": "(1, 1, 1)",
+        **dict.fromkeys(("sm_read", "sm_write", "l2_read", "l2_write", "dram_read", "dram_write", "ns"), 1),
+    }
+    first["rows"][0] |= {"counters": [done], "ms": 42.0}
+    asked = []
+    again = sa.gpu.measure_grid(jobs, asked.append, known=json.loads(json.dumps(first)))
+    assert [row["ms"] == 42.0 for row in again["rows"]] == [True, False, False]
+    assert asked == [f"unfused, {w}", "hardware counters"]
+    with pytest.raises(ValueError, match="give another file"):
+        sa.gpu.measure_grid(jobs, known=first | {"measured_with": {"device": "another"}})

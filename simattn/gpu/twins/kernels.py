@@ -10,6 +10,7 @@ from ..backend import has
 from ..inputs import Inputs
 from ..kernel import HALF, Forward, Kernel, first
 
+MOST_LANES = 65_535  # along the second and the third axis of a grid
 MOST_ROWS = 64  # of a group's queries, which split_kv packs into one tile
 
 
@@ -42,6 +43,8 @@ def _widths(x: Inputs) -> str | None:
         return "Triton's interpreter multiplies bfloat16 as if it were integers: use float16"
     if x.d not in (16, 32, 64, 128, 256) or x.d_v not in (16, 32, 64, 128, 256):
         return f"d = {x.d}, d_v = {x.d_v}: its tiles have 16, 32, 64, 128 or 256 columns; pad with zeros"
+    if x.lanes > MOST_LANES:
+        return f"{x.lanes:,} heads over the whole batch: its grid holds {MOST_LANES:,}; split the batch"
     return None
 
 
