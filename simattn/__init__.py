@@ -7,7 +7,9 @@
 (327680, 197632)
 """
 
-from . import gpu
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from .analysis.attention import attention, attention_backward
 from .analysis.compare import Comparison, compare
 from .analysis.forms import closed_form
@@ -49,6 +51,9 @@ from .kernels import (
     unfused_chain_backward,
 )  # fmt: skip
 
+if TYPE_CHECKING:
+    from . import gpu
+
 __version__ = "0.1.0"
 
 __all__ = [
@@ -58,3 +63,10 @@ __all__ = [
     "machine", "machines", "mla", "naive", "naive_backward", "online_softmax", "orthogonal_features", "packs_groups", "paged",
     "performer", "pool", "quantize", "recompute_decode", "size", "split_kv", "unfused_chain", "unfused_chain_backward",
 ]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    """`sa.gpu` loads when it is first used: what it needs beside the simulator would make every import wait."""
+    if name != "gpu":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return importlib.import_module(".gpu", __name__)
