@@ -192,6 +192,7 @@ def test_without_torch_the_simulators_half_is_printed():
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
     rows = {row["kernel"]: row for row in said["results"]}
+    assert said["machine"] == "h100-sxm"
     assert rows["triton_flash2"]["counted_read_bytes"] == 2 * 256 * 64 * 2 + 2 * 2 * 2 * 256 * 64 * 2
     for row in rows.values():
         assert "pip install 'simattn[fused]'" in row["error"]

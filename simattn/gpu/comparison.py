@@ -10,7 +10,9 @@ from ..analysis.fidelity import Row, compulsory, counted, device
 from ..analysis.inputs import Array, Workload, checked_qkv
 from ..analysis.options import Options
 from ..analysis.truth import Error, error, gradient_error
+from ..hierarchy.catalogue import machine as catalogue_machine
 from ..hierarchy.errors import unknown
+from ..hierarchy.machine import Machine
 from .backend import Unavailable, describe
 from .call import GpuRun, attention, attention_backward
 from .catalogue import KERNELS
@@ -49,16 +51,17 @@ BYTES = ("sm_read", "sm_write", "l2_read", "l2_write", "dram_read", "dram_write"
 class RealComparison:
     """Kernels on one workload. Prints as a table; `to_dict()` is the same as plain data."""
 
+    machine: Machine
     measured_with: Mapping[str, Any]
     workload: Workload
     results: tuple[Compared, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """The device, the workload, the bytes that any kernel must move, and a row a kernel."""
+        """The device, the machine that was counted for, the workload, the bytes that any kernel must move, and a row a kernel."""
         read, written = compulsory(self.workload)
         return {
-            "measured_with": dict(self.measured_with), "workload": asdict(self.workload), "compulsory_read_bytes": read,
-            "compulsory_write_bytes": written, "results": [r.to_dict() for r in self.results],
+            "measured_with": dict(self.measured_with), "machine": self.machine.name, "workload": asdict(self.workload),
+            "compulsory_read_bytes": read, "compulsory_write_bytes": written, "results": [r.to_dict() for r in self.results],
         }  # fmt: skip
 
     def __rich__(self) -> Any:
@@ -85,7 +88,8 @@ def compare(
 ) -> RealComparison:  # fmt: skip
     """Run kernels by name (all, unless given) on the same NumPy inputs, and hold each against float64 and against the simulator.
 
-    Where torch, a GPU, a kernel or the hardware counters are missing, the rest is there, and the row says what is missing.
+    Where torch, a GPU, a kernel or the hardware counters are missing, the rest is there, and the row says what is missing. Where there
+    is no GPU, the counts are for an H100, whose SMs decide into how many parts the keys are split.
     """
     names = list(KERNELS if kernels is None else kernels)
     for name in names:
@@ -101,8 +105,9 @@ def compare(
     runs = [_run(name, case, progress) for name in names]
     found = iter(_profiled(w, [name for name, run in zip(names, runs, strict=True) if isinstance(run, GpuRun)], progress))
     with_ = _measured_with()
-    return RealComparison(with_, w, tuple(
-        _compared(name, w, run, case, truth, naive, next(found) if isinstance(run, GpuRun) else None, device(with_))
+    machine = device(with_) if "sms" in with_ else catalogue_machine("h100-sxm")
+    return RealComparison(machine, with_, w, tuple(
+        _compared(name, w, run, case, truth, naive, next(found) if isinstance(run, GpuRun) else None, machine)
         for name, run in zip(names, runs, strict=True)
     ))  # fmt: skip
 
@@ -131,7 +136,7 @@ def _measured_with() -> dict[str, Any]:
 
 
 def _compared(
-    name: str, w: Workload, run: GpuRun | str, case: Any, truth: Any, naive: Error, found: Profile | None, machine: Any
+    name: str, w: Workload, run: GpuRun | str, case: Any, truth: Any, naive: Error, found: Profile | None, machine: Machine
 ) -> Compared:  # fmt: skip
     kernels = found.kernels if found else ()
     launched = tuple(k.name for k in kernels)

@@ -20,7 +20,8 @@ KINDS = {"prefill": "Prefill, forward", "backward": "Prefill, backward", "decode
 
 def real_table(comparison: "RealComparison") -> Group:
     """One row a kernel: counted bytes beside measured ones, then time and error; below, what is missing and why."""
-    table = _table(f"{comparison.workload}\n{_device(comparison.measured_with)}")
+    counted_for = f"counted for {comparison.machine.title or comparison.machine.name}"
+    table = _table(f"{comparison.workload}\n{_device(comparison.measured_with)}; {counted_for}")
     table.add_column("kernel", no_wrap=True)
     for heading in (
         "counted\nread", "L2 to SM\nmeasured", "ratio", "counted\nwritten", "SM to L2\nmeasured", "ratio", "DRAM ÷\ncompulsory", "ms",
