@@ -23,9 +23,10 @@ were launched, or from the libraries' sources; where a library is closed, the pa
 
 * **L2 to SM** (`l1tex__m_xbar2l1tex_read_bytes`) is what the SMs received: it fills shared memory and registers. This is what the
   simulator counts when a thread block loads.
-* **L2 looked up** (`lts__t_sectors_srcunit_tex_op_read` × 32 B) is what L2 was asked for. When SMs ask for the same line at about
-  the same time, their requests meet on the way and become one: thread blocks of one head, which read the same K and V in
-  step, share. So L2 sees fewer bytes than the SMs receive, by how much depends on timing, and no count of an algorithm can say it.
+* **L2 looked up** (`lts__t_sectors_srcunit_tex_op_read` × 32 B) is what L2 was asked for. Between the SMs and L2 stands a request coalescer
+  (the profiler calls it LRC, and counts its "average coalescing rate achieved" in `lrc__average_xbar2gpc_sectors_op_read`): when SMs ask
+  for the same line at about the same time, their requests become one. Thread blocks of one head read the same K and V in step, so
+  they share. L2 is asked for less than the SMs receive; by how much depends on timing, and no count of an algorithm can say it.
 * **SM to L2** (`l1tex__m_l1tex2xbar_write_bytes`) is what the SMs sent: stores, and reductions.
 
 A kernel whose look-ups come out at 0.9 of the counted bytes has not read less. It was lucky in its neighbours.
@@ -34,11 +35,12 @@ A kernel whose look-ups come out at 0.9 of the counted bytes has not read less. 
 
 * **triton_flash2** is `sa.flash2` line by line, and moves its bytes: the reads and the writes.
 * **flash** (torch SDPA, FlashAttention-2) reads what `flash2` reads, with the blocks that its name gives. It writes far more than its
-  output: local memory, which is where registers go that do not fit.
+  output: most likely registers that do not fit, which L1 gives back, for the reads show nothing of it.
 * **cudnn** is closed. At 128 rows a thread block its reads agree with `flash2`; that number was read off one workload (16 heads,
   N = 2048, d = 64) and then held for all.
-* **efficient** (CUTLASS) reads Q again with each block of keys, for it runs QKᵀ of each block as a whole product. Counted so, it agrees;
-  counted as `flash2`, it would be off by a third.
+* **efficient** (CUTLASS) reads Q again with each block of keys, for it runs QKᵀ of each block as a whole product. This was found when
+  the counter read more than `flash2` does, by just that; its source agrees (`kernel_forward.h` in PyTorch reads `query_ptr` within its
+  loop over keys), and so do the counts.
 * **unfused** is two products and a softmax, with a mask between where causal; cuBLAS names its tiles.
 * **flash** with one query is `split_kv`, with flash-attn's own number of splits; **triton_split_kv** is `sa.split_kv` line by line.
 """
