@@ -229,3 +229,93 @@ def test_a_number_too_large_is_refused_in_its_line():
         return O
 
     ROOMY.run(kernel, np.ones((4, 4), np.float32))
+
+
+@pytest.mark.parametrize("axis", ["batch", "head"])
+def test_inputs_keep_their_values_for_every_group_of_lanes(axis):
+    """Where `sa.each` makes groups of lanes that do not follow one another, a tile that dies in place leaves the input as it was: a second
+    load in the same thread block, and one in a later launch, see it whole."""
+
+    def double(gpu, X, *, n):
+        A, B = gpu.empty((4, 4), name="A"), gpu.empty((4, 4), name="B")
+        for sram, _ in gpu.launch("first", [0]):
+            x, y = sram.load(X), sram.load(X)
+            z = x * 2
+            sram.store(A, z + y)
+        for sram, _ in gpu.launch("second", [0]):
+            sram.store(B, sram.load(X))
+        return A, B
+
+    shape = (3, 1, 4, 4) if axis == "batch" else (1, 3, 4, 4)
+    run = sa.Machine(name="roomy", sram=1 << 20).run(double, np.ones(shape, np.float32), n=sa.each([4, 2, 4], axis=axis))
+    assert (run.outputs["A"] == 3).all()
+    assert (run.outputs["B"] == 1).all()
+
+
+@pytest.mark.parametrize("algorithm", ["naive", "flash1", "flash2"])
+def test_gradients_with_lengths_that_repeat_are_those_of_each_alone(algorithm):
+    """Batch elements of lengths 16, 8, 16 have the gradients that each has on its own, to the bit."""
+    rng = np.random.default_rng(0)
+    q, k, v, do = (rng.standard_normal((3, 2, 16, 16), np.float32) for _ in range(4))
+    lens = [16, 8, 16]
+    forward = sa.attention(q, k, v, algorithm=algorithm, kv_lens=lens, Br=16, Bc=16)
+    options = {"algorithm": algorithm, "Br": 16, "Bc": 16}
+    together = sa.attention_backward(q, k, v, forward.output, forward.lse, do, kv_lens=lens, **options).outputs
+    for b, n in enumerate(lens):
+        one = slice(b, b + 1)
+        parts = [x[one] for x in (q, k, v, forward.output, forward.lse, do)]
+        alone = sa.attention_backward(*parts, kv_lens=[n], **options).outputs
+        for name, x in alone.items():
+            assert (together[name][one] == x).all(), (algorithm, b, name)
+
+
+@settings(max_examples=40)
+@given(look=st.booleans(), heads=st.sampled_from([1, 2]), seed=st.integers(0, 99))
+def test_booleans_and_numbers_have_the_type_that_their_tile_says(look, heads, seed):
+    """A boolean tile with a scalar is computed in the type of its result, not in NumPy's float64: a mask that is added to scores rounds
+    the same whether somebody looks, and whatever memory it lands in."""
+
+    def masked(gpu, X):
+        O = gpu.empty(X.shape, name="O")
+        for sram, i in gpu.launch("masked", sa.blocks(8, 8)):
+            x, r = sram.load(X[i]), sram.arange(i)
+            S = x @ x.T + np.where(r.T >= r, 0.0, -1e9) + (x > 0) * 0.1
+            P = np.exp(S - S.max(axis=1, keepdims=True))
+            if look:
+                assert gpu.peek(P).dtype == np.float32
+            sram.store(O, P / P.sum(axis=1, keepdims=True))
+        return O
+
+    X = np.random.default_rng(seed).standard_normal((1, heads, 8, 8), np.float32)
+    x = X[0]
+    zero, least, tenth = map(np.float32, (0, -1e9, 0.1))
+    S = x @ x.swapaxes(1, 2) + np.where(np.tri(8, dtype=bool), zero, least) + (x > 0).astype(np.float32) * tenth
+    P = np.exp(S - S.max(axis=2, keepdims=True))
+    assert (sa.Machine(name="roomy", sram=1 << 20).run(masked, X).output[0] == P / P.sum(axis=2, keepdims=True)).all()
+
+
+def test_an_overflow_that_was_caught_is_not_executed_by_a_look():
+    """Who catches an overflow and goes on can look at tiles; the overflow is raised when the thread block ends."""
+    looked = []
+
+    def greedy(gpu, X):
+        O = gpu.empty(X.shape, name="O")
+        for sram, _ in gpu.launch("greedy", [0]):
+            x = sram.load(X)
+            with pytest.raises(sa.SramOverflow):
+                sram.zeros((1 << 20, 1 << 20))
+            looked.append(gpu.peek(x))
+            sram.store(O, x)
+        return O
+
+    X = np.ones((4, 4), np.float32)
+    with pytest.raises(sa.SramOverflow, match="zeros|full"):
+        sa.Machine(name="roomy", sram=1 << 20).run(greedy, X)
+    assert (looked[0] == X).all()
+
+
+def test_how_to_execute_is_not_kept_longer_than_the_log():
+    """Beyond the logs that are remembered, a thread block leaves its counts in the ledger and nothing that grows with its length."""
+    from simattn.hierarchy import account
+
+    assert not {"takes", "ends"} & set(account.Block.__dataclass_fields__)

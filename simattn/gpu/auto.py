@@ -1,5 +1,6 @@
 """kernel="auto": the fastest kernel that takes the inputs, by a table that is measured once for each class of shapes and kept."""
 
+import importlib.metadata
 import json
 import os
 import tempfile
@@ -7,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from .backend import Unavailable, has, torch
+from .backend import Unavailable, torch
 from .catalogue import KERNELS
 from .inputs import Inputs
 from .kernel import Kernel
@@ -35,10 +36,21 @@ def fastest(x: Inputs, call: Call, *, backward: bool = False) -> Kernel:
     table = _table(x)
     times = _read(table).get(repr(key), {})
     if any(k.name not in times for k in candidates):
-        times = {k.name: milliseconds(call(k), x.device) for k in candidates}
+        times = {k.name: ms for k in candidates if (ms := _timed(call, k, x.device)) is not None}
         _write(table, _read(table) | {repr(key): times})
-    _chosen[key] = min(candidates, key=lambda k: times[k.name])
+    able = [k for k in candidates if k.name in times]
+    if not able:
+        raise Unavailable(f"{', '.join(k.name for k in candidates)} take these inputs, but each failed: name one to see why")
+    _chosen[key] = min(able, key=lambda k: times[k.name])
     return _chosen[key]
+
+
+def _timed(call: Call, kernel: Kernel, device: str) -> float | None:
+    """Milliseconds; None of a kernel that fails, for another may not."""
+    try:
+        return milliseconds(call(kernel), device)
+    except (RuntimeError, MemoryError):
+        return None
 
 
 def shape_class(x: Inputs, backward: bool) -> Key:
@@ -51,10 +63,18 @@ def _table(x: Inputs) -> Path:
     """The file for this device and these versions."""
     t = torch()
     device = t.cuda.get_device_name() if x.device == "cuda" else f"cpu with {t.get_num_threads()} threads"
-    installed = "".join(f" {package}" for package in ("triton", "flash_attn_interface", "flashinfer") if has(package))
-    home = Path(os.environ.get("XDG_CACHE_HOME", "") or Path.home() / ".cache")
+    packages = ("triton", "flash-attn-3", "flash-attn-4", "flashinfer-python")
+    installed = "".join(f" {package} {version}" for package in packages if (version := _version(package)))
+    home = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))  # noqa: PTH111 - pathlib's raises without a home
     name = f"{device} torch {t.__version__}{installed}"
     return home / "simattn" / f"{''.join(c if c.isalnum() else '-' for c in name)}.json"
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def _read(path: Path) -> dict[str, dict[str, float]]:
@@ -72,6 +92,9 @@ def _write(path: Path, table: dict[str, dict[str, float]]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False, encoding="utf-8") as file:
             json.dump(table, file, indent=1)
-        Path(file.name).replace(path)
+        try:
+            Path(file.name).replace(path)
+        finally:
+            Path(file.name).unlink(missing_ok=True)
     except OSError:
         pass

@@ -37,7 +37,7 @@ def has(package: str) -> bool:
     """Whether an optional package is installed."""
     try:
         return importlib.util.find_spec(package) is not None
-    except ModuleNotFoundError:  # of a module whose package is not there
+    except ImportError:  # of a module whose package is not there, or does not load
         return False
 
 

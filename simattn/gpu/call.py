@@ -1,5 +1,7 @@
 """Attention by a real kernel: the output and the LSE, and what the call took."""
 
+import itertools
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,9 +15,9 @@ from .backend import Unavailable, torch
 from .catalogue import named, refused
 from .inputs import Inputs, array, check, tensor
 from .kernel import Kernel
-from .sdpa import hidden
 from .timing import Measurement
 
+STRIP = 1 << 24  # elements of S that are held for the lse of a kernel that gives none
 _plans: dict[tuple[Any, ...], Kernel] = {}  # what was checked and chosen before, so that a call costs a look-up
 
 
@@ -30,7 +32,6 @@ class GpuRun:
     kernel: str
     measured: Measurement | None
     _outputs: dict[str, Any] = field(repr=False)
-    _inputs: Inputs = field(repr=False)
     _numpy: bool = field(repr=False)
     _flat: bool = field(repr=False)
 
@@ -46,11 +47,10 @@ class GpuRun:
 
     @cached_property
     def lse(self) -> Any:
-        """The log-sum-exp of the scores, (..., n_q). Of a kernel that returns none, computed beside it when first read."""
+        """The log-sum-exp of the scores, (..., n_q)."""
         if "lse" not in self._outputs:
             raise KeyError("a backward pass has no lse")
-        found = self._outputs["lse"]
-        return self._given_back(_logsumexp(self._inputs) if found is None else found)
+        return self._given_back(self._outputs["lse"])
 
     @property
     def ms(self) -> float | None:
@@ -73,7 +73,8 @@ def attention(
     """softmax(QKᵀ·scale)V by a real kernel: `sa.gpu.attention(q, k, v, kernel="flash").ms`.
 
     q (N, d) or (batch, heads, N, d), NumPy arrays or torch tensors; k and v may have fewer heads. NumPy arrays go to the GPU, or stay on
-    the CPU where there is none. causal: the last query sees the last key. scale: 1/√d unless given. kernel: a name of
+    the CPU where there is none; tensors that do not lie in one piece are copied. causal: the last query sees the last key. scale: 1/√d
+    unless given. kernel: a name of
     `sa.gpu.kernels()`, or "auto" for the fastest, by a table that is measured once for each class of shapes. measure: False runs the
     kernel once; True runs it many times, for the median, and once under the profiler, which must see the kernel that was asked for.
 
@@ -81,9 +82,11 @@ def attention(
     """
     flat, x = _inputs(q, k, v, causal, scale)
     chosen = _planned(x, kernel, lambda found: lambda: found.forward(x))
-    O, lse = _enough(lambda: chosen.forward(x))
+    O, lse = _enough(lambda: chosen.forward(x), x.device)
+    if lse is None:  # of a kernel that gives none: beside it, and not in its time
+        lse = _enough(lambda: logsumexp(x), x.device)
     taken = _measured(chosen, lambda: chosen.forward(x), x) if measure else None
-    return GpuRun(chosen.name, taken, {"O": O, "lse": lse}, x, isinstance(q, np.ndarray), flat)
+    return GpuRun(chosen.name, taken, {"O": O, "lse": lse}, isinstance(q, np.ndarray), flat)
 
 
 def attention_backward(
@@ -95,23 +98,30 @@ def attention_backward(
     """
     flat, x = _inputs(q, k, v, causal, scale)
     dO = tensor("do", do)
-    dO = dO[None, None] if flat else dO
+    dO = dO[None, None] if flat and dO.ndim == 2 else dO
     if tuple(dO.shape) != (*x.q.shape[:3], x.d_v) or dO.dtype != x.q.dtype or dO.device != x.q.device:
-        raise ValueError(f"do is {dO.dtype} {tuple(dO.shape)} on {dO.device}: it has the shape, type and device of O")
+        wanted = (*x.q.shape[:3], x.d_v)[2 * flat :]
+        raise ValueError(f"do is {dO.dtype} {tuple(do.shape)} on {dO.device}: give {x.q.dtype} {wanted} on {x.q.device}, as O is")
     chosen = _planned(x, kernel, lambda found: differentiated(found, x, dO), backward=True)
-    call = _enough(lambda: differentiated(chosen, x, dO))
-    gradients = _enough(call)
+    call = _enough(lambda: differentiated(chosen, x, dO), x.device)
+    gradients = _enough(call, x.device)
     taken = _measured(chosen, call, x) if measure else None
-    return GpuRun(chosen.name, taken, dict(zip(("dQ", "dK", "dV"), gradients, strict=True)), x, isinstance(q, np.ndarray), flat)
+    return GpuRun(chosen.name, taken, dict(zip(("dQ", "dK", "dV"), gradients, strict=True)), isinstance(q, np.ndarray), flat)
 
 
 def differentiated(kernel: Kernel, x: Inputs, dO: Any) -> Callable[[], tuple[Any, ...]]:
-    """The backward pass, after a forward pass: a call that can be repeated."""
+    """The backward pass, after a forward pass: a call that can be repeated, in inference mode, too."""
     t = torch()
-    q, k, v = (y.detach().requires_grad_() for y in (x.q, x.k, x.v))
-    with t.enable_grad():
+    with t.inference_mode(False), t.enable_grad():
+        q, k, v = ((y.clone() if y.is_inference() else y.detach()).requires_grad_() for y in (x.q, x.k, x.v))
+        dO = dO.clone() if dO.is_inference() else dO
         O, _ = kernel.forward(Inputs(q, k, v, x.causal, x.scale))
-    return lambda: t.autograd.grad(O, (q, k, v), dO, retain_graph=True)
+
+    def call() -> tuple[Any, ...]:
+        with t.inference_mode(False):
+            return t.autograd.grad(O, (q, k, v), dO, retain_graph=True)  # type: ignore[no-any-return]
+
+    return call
 
 
 def _inputs(q: Any, k: Any, v: Any, causal: bool, scale: float | None) -> tuple[bool, Inputs]:
@@ -123,11 +133,25 @@ def _inputs(q: Any, k: Any, v: Any, causal: bool, scale: float | None) -> tuple[
     if q.ndim < 2:
         check(Inputs(q, k, v, False, 1.0))
     shape = q.shape
-    return flat, Inputs(q, k, v, bool(causal) and shape[-2] > 1, (shape[-1] or 1) ** -0.5 if scale is None else float(scale))
+    factor = (shape[-1] or 1) ** -0.5 if scale is None else _positive(scale)
+    return flat, Inputs(q, k, v, bool(causal) and shape[-2] > 1, factor)
+
+
+def _positive(scale: Any) -> float:
+    """Kernels take the maximum of scores before they scale them, and hide keys by −∞ before that: a factor above 0, and finite."""
+    try:
+        factor = float(scale)
+    except (TypeError, ValueError):
+        raise TypeError(f"scale is {scale!r:.60}: give a number") from None
+    if not 0 < factor < math.inf:
+        raise ValueError(f"scale={factor}: real kernels take a finite factor above 0")
+    return factor
 
 
 def _planned(x: Inputs, kernel: str, call: Callable[[Kernel], Callable[[], Any]], *, backward: bool = False) -> Kernel:
     """The kernel to run, after every check."""
+    if not isinstance(kernel, str):
+        raise TypeError(f"kernel is {kernel!r:.60}: give a name of sa.gpu.kernels(), or 'auto'")
     q, k, v, causal, _ = x
     key = (kernel, backward, causal, q.shape, k.shape, v.shape, q.dtype, k.dtype, v.dtype, q.device, k.device, v.device)
     found = _plans.get(key)
@@ -142,28 +166,40 @@ def _planned(x: Inputs, kernel: str, call: Callable[[Kernel], Callable[[], Any]]
 
 def _measured(kernel: Kernel, call: Callable[[], Any], x: Inputs) -> Measurement:
     """The measurement, if what was launched is what was asked for."""
-    m = _enough(lambda: timing.measure(call, x.device))
+    m = _enough(lambda: timing.measure(call, x.device), x.device)
     if x.device in kernel.seen_on and not any(re.search(kernel.launches, name) for name in m.launched):
         raise RuntimeError(f"kernel {kernel.name!r} was asked for, but what ran is {', '.join(m.launched) or 'nothing'}")
     return m  # type: ignore[no-any-return]
 
 
-def _enough(call: Callable[[], Any]) -> Any:
-    """What the call returns; Unavailable, in one line, if memory runs out."""
-    try:
-        return call()
-    except torch().OutOfMemoryError as error:
-        message = str(error).split(". ")[0]
-        raise Unavailable(f"{message}: a shorter sequence, a smaller batch, or a kernel that keeps no scores") from None
-
-
-def _logsumexp(x: Inputs) -> Any:
-    """lse in float32 or wider, a head at a time."""
+def _enough(call: Callable[[], Any], device: str) -> Any:
+    """What the call returns, in the types of its inputs; Unavailable, in one line, if memory runs out."""
     t = torch()
-    wide = t.promote_types(x.q.dtype, t.float32)
-    lse = t.empty(x.q.shape[:3], dtype=wide, device=x.q.device)
-    for b in range(x.q.shape[0]):
-        for h in range(x.q.shape[1]):
-            S = x.q[b, h].to(wide) @ x.k[b, h // x.group].to(wide).mT * x.scale
-            lse[b, h] = (S.masked_fill(hidden(x), -t.inf) if x.causal else S).logsumexp(-1)
+    try:
+        if t.is_autocast_enabled(device):
+            with t.autocast(device, enabled=False):
+                return call()
+        return call()
+    except (RuntimeError, MemoryError) as error:
+        message = str(error).splitlines()[0]
+        if isinstance(error, Unavailable) or not (
+            isinstance(error, t.OutOfMemoryError | MemoryError) or "allocate memory" in message
+        ):
+            raise
+        raise Unavailable(
+            f"{message.split('. ')[0]}: a shorter sequence, a smaller batch, or a kernel that keeps no scores"
+        ) from None
+
+
+def logsumexp(x: Inputs) -> Any:
+    """lse in float64, rounded to float32 where the inputs are narrower; by strips of rows, so that no S need fit in memory."""
+    t = torch()
+    lse = t.empty(x.q.shape[:3], dtype=t.promote_types(x.q.dtype, t.float32), device=x.q.device)
+    rows, keys = max(1, STRIP // x.n_k), t.arange(x.n_k, device=x.q.device)
+    for b, h, i in itertools.product(range(x.q.shape[0]), range(x.q.shape[1]), range(0, x.n_q, rows)):
+        S = x.q[b, h, i : i + rows].double() @ x.k[b, h // x.group].double().mT * x.scale
+        if x.causal:
+            last = t.arange(i, i + len(S), device=S.device)[:, None] + (x.n_k - x.n_q)
+            S = S.masked_fill(keys > last, -math.inf)
+        lse[b, h, i : i + rows] = S.logsumexp(-1)
     return lse

@@ -1,6 +1,6 @@
 """FlexAttention: attention that torch.compile writes in Triton; and its decoding kernel, which has to be asked for."""
 
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from .backend import has, torch
@@ -33,16 +33,18 @@ def _compiled(backend: str, *_key: Any) -> tuple[Any, Any]:
     return call, AuxRequest(lse=True)
 
 
-@cache
+@lru_cache(maxsize=8)
 def _block_mask(causal: bool, n_q: int, n_k: int, device: Any, decoding: bool) -> Any:
     """Which blocks are visited; made once a shape, for making it takes longer than a decoding step, whose kernel splits the blocks."""
     from torch.nn.attention import flex_attention as flex  # noqa: PLC0415 - torch loads when first used
 
+    t = torch()
     if not causal and not decoding:
-        t = torch()
-        return flex._create_empty_block_mask(t.empty(1, 1, n_q, 1, device=device), t.empty(1, 1, n_k, 1, device=device))
+        with t.inference_mode(False):
+            return flex._create_empty_block_mask(t.empty(1, 1, n_q, 1, device=device), t.empty(1, 1, n_k, 1, device=device))
     seen = (lambda _b, _h, i, j: i + (n_k - n_q) >= j) if causal else flex.noop_mask
-    return flex.create_block_mask(seen, None, None, n_q, n_k, device=device)
+    with t.inference_mode(False):
+        return flex.create_block_mask(seen, None, None, n_q, n_k, device=device)
 
 
 def _missing() -> str | None:

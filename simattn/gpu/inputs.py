@@ -9,6 +9,7 @@ from .backend import Unavailable, has_cuda, torch
 
 DTYPES = ("float16", "bfloat16", "float32", "float64")
 BFLOAT16 = STORAGE["bfloat16"]
+ALIGNED = 16  # bytes
 
 
 class Inputs(NamedTuple):
@@ -73,6 +74,8 @@ def check(x: Inputs) -> None:
         raise TypeError(f"types {q.dtype}, {k.dtype}, {v.dtype} of q, k, v: they must be equal")
     if not q.device == k.device == v.device:
         raise ValueError(f"q is on {q.device}, k on {k.device}, v on {v.device}: move all to one device, as k.to(q.device)")
+    if x.device == "cuda" and q.device.index != torch().cuda.current_device():
+        raise ValueError(f"q is on {q.device}, which is not the current device: torch.cuda.set_device({q.device.index}) first")
     if x.dtype not in DTYPES:
         raise TypeError(f"q has type {x.dtype}: real kernels take {', '.join(DTYPES)}")
 
@@ -89,16 +92,19 @@ def _refuse_shapes(q: Any, k: Any, v: Any) -> None:
 
 
 def tensor(name: str, x: Any) -> Any:
-    """A tensor as it is; a NumPy array copied to the GPU, or to the CPU where there is none."""
+    """A tensor as it is if it lies in one piece, else a copy; a NumPy array copied to the GPU, or to the CPU where there is none."""
     t = torch()
     if isinstance(x, t.Tensor):
-        return x
-    if not isinstance(x, np.ndarray):
+        if x.layout is not t.strided:
+            raise TypeError(f"{name} has layout {x.layout}: give a dense tensor, as {name}.to_dense()")
+        # Some kernels take the last stride for 1, and load 16 bytes at a time, without asking.
+        return x if x.is_contiguous() and x.data_ptr() % ALIGNED == 0 else x.clone(memory_format=t.contiguous_format)
+    if not isinstance(x, np.ndarray) or isinstance(x, np.ma.MaskedArray):
         raise TypeError(f"{name} is a {type(x).__name__}: give a NumPy array or a torch tensor")
     if x.dtype != BFLOAT16 and x.dtype.name not in DTYPES:
         raise TypeError(f"{name} has type {x.dtype}: real kernels take {', '.join(DTYPES)}; convert it with .astype(...)")
-    x = np.ascontiguousarray(x)
-    made = t.tensor(x.view(np.int16)).view(t.bfloat16) if x.dtype == BFLOAT16 else t.tensor(x)
+    x = np.ascontiguousarray(x, x.dtype.newbyteorder("="))
+    made = t.tensor(x.view(np.int16), device="cpu").view(t.bfloat16) if x.dtype == BFLOAT16 else t.tensor(x, device="cpu")
     try:
         return made.cuda() if has_cuda() else made
     except t.cuda.OutOfMemoryError:

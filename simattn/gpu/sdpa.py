@@ -61,7 +61,8 @@ def hidden(x: Inputs) -> Any:
 
 @lru_cache(maxsize=2)
 def _hidden(n_q: int, n_k: int, device: Any) -> Any:
-    return torch().ones(n_q, n_k, dtype=torch().bool, device=device).triu(n_k - n_q + 1)
+    with torch().inference_mode(False):  # or a backward pass could not keep it
+        return torch().ones(n_q, n_k, dtype=torch().bool, device=device).triu(n_k - n_q + 1)
 
 
 def _added_mask(x: Inputs) -> Any:

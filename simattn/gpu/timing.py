@@ -4,14 +4,16 @@ import contextlib
 import importlib
 import os
 import re
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from .backend import torch
+from .backend import Unavailable, torch
 
 WARMUP, REPEAT = 10, 50  # milliseconds, on a GPU
 CPU_SECONDS = 0.1
+_ONE = threading.Lock()
 SETUP = re.compile(r"^(cuda|cu[A-Z]|Activity|Memset|Memcpy|\[memory\]|aten::(as_strided|empty|transpose|view|expand|reshape))")
 
 
@@ -25,10 +27,16 @@ class Measurement:
 
 
 def measure(call: Callable[[], Any], device: str) -> Measurement:
-    """Measure a call, which is made many times; the first, which may compile, is not among those timed."""
-    call()
-    names, peak = observe(call, device)
-    return Measurement(milliseconds(call, device), peak_bytes(call) if device == "cuda" else peak, names)
+    """Measure a call, which is made many times; the first, which may compile, is not among those timed. One at a time: threads wait.
+
+    Unavailable within somebody else's profiler, of which there can be but one.
+    """
+    if torch().autograd._profiler_enabled():
+        raise Unavailable("a profiler is running, and measuring needs its own: end it first, or pass measure=False")
+    with _ONE:
+        call()
+        names, peak = observe(call, device)
+        return Measurement(milliseconds(call, device), peak_bytes(call) if device == "cuda" else peak, names)
 
 
 def milliseconds(call: Callable[[], Any], device: str) -> float:
@@ -79,7 +87,11 @@ def _peak_on_cpu(profiler: Any) -> int:
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Without what the profiler's library writes to stderr by itself."""
-    kept = os.dup(2)
+    try:
+        kept = os.dup(2)
+    except OSError:  # there is no stderr
+        yield
+        return
     try:
         with open(os.devnull, "w") as null:  # noqa: PTH123 - a file descriptor is what is wanted
             os.dup2(null.fileno(), 2)

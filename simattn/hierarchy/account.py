@@ -4,9 +4,13 @@ from collections import Counter
 from dataclasses import dataclass
 
 from .counts import COUNTS, KernelCounts, Traffic
-from .working_set import Log, lives
+from .working_set import Lives, Log, lives
 
 CACHED_ENTRIES = 200_000  # operations in the logs kept, so that memory stays bounded however long a run is
+
+Plan = tuple[
+    list[int | None], list[tuple[int, ...]]
+]  # `takes` and `ends` of `Lives`: as long as the log, so kept no longer than it
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -17,11 +21,9 @@ class Block:
     tensors: dict[str, list[int]]  # bytes read and written, by array
     peak_sram: int
     peak_at: int
-    takes: list[int | None]  # by operation, as in `Lives`
-    ends: list[tuple[int, ...]]
 
     @classmethod
-    def of(cls, log: Log) -> "Block":
+    def of(cls, log: Log, found: Lives) -> "Block":
         counts, tensors = dict.fromkeys(COUNTS, 0), dict[str, list[int]]()
         for operation, times in Counter(operation for operation, _ in log).items():
             for name, n in operation.costs:
@@ -30,8 +32,7 @@ class Block:
                 moved = tensors.setdefault(operation.tensor, [0, 0])
                 moved[0] += operation.counts.hbm_read * times
                 moved[1] += operation.counts.hbm_write * times
-        found = lives(log)
-        return cls(counts, tensors, *found.peak(), found.takes, found.ends)
+        return cls(counts, tensors, *found.peak())
 
 
 class Account:
@@ -41,18 +42,19 @@ class Account:
         self.footprint = 0
         self.peeked = False
         self._kernels: dict[str, Counter[Block]] = {}
-        self._known: dict[Log, Block] = {}
+        self._known: dict[Log, tuple[Block, Plan]] = {}
         self._entries = 0
 
     def kernel(self, name: str) -> None:
         """Note a launch, so that kernels stand in launch order and one without thread blocks is listed too."""
         self._kernels.setdefault(name, Counter())
 
-    def block(self, log: Log) -> Block:
-        """The account of a log, remembered: dense kernels execute the same one again and again."""
+    def block(self, log: Log) -> tuple[Block, Plan]:
+        """The account of a log, and how to execute it, remembered: dense kernels execute the same one again and again."""
         known = self._known.get(log)
         if known is None:
-            known = Block.of(log)
+            found = lives(log)
+            known = Block.of(log, found), (found.takes, found.ends)
             if self._entries < CACHED_ENTRIES:
                 self._entries += len(log)
                 self._known[log] = known

@@ -8,7 +8,7 @@ from .operations import Operation
 from .tile import Tile
 
 # An operation, the tiles that it reads by their positions, what it is executed on, and the instruction that wrote it.
-Record = tuple[Operation, tuple[int, ...], tuple[Any, ...], int]
+Record = tuple[Operation, tuple[int, ...], tuple[Any, ...] | None, int]  # None: it was refused, and the algorithm went on
 
 
 def execute(
@@ -19,6 +19,9 @@ def execute(
     takes, ends: for each operation the tile whose bytes its result takes over, and the tiles that die there.
     """
     for (operation, _, operands, _), taken, ended in zip(records, takes, ends, strict=True):
+        if operands is None:
+            values.append(None)
+            continue
         data = []
         for x in operands:
             if type(x) is int:

@@ -4,13 +4,14 @@ import contextvars
 import itertools
 import math
 import sys
+from collections import deque
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .account import Account, Block
+from .account import Account, Plan
 from .dtypes import BOOL, Data, DType, storage_type
 from .errors import HbmOverflow
 from .hbm import LANE_AXES, HbmArray
@@ -50,7 +51,7 @@ class Gpu:
         self._made: dict[str, HbmArray] = {}
         self._taken: set[str] = set()
         self._open: str | None = None
-        self._ended: list[tuple[Sram, Block]] = []
+        self._ended: deque[tuple[Sram, Plan]] = deque()
         with np.errstate(all="ignore"):
             self._context = contextvars.copy_context()
 
@@ -111,7 +112,8 @@ class Gpu:
     def peek(self, tile: Any) -> Data:
         """A copy of a tile's values, for looking: nothing is counted, but the run says that it was peeked into.
 
-        Of shape (r, c), or (batch, heads, r, c) of the heads that run side by side.
+        What the thread block recorded so far is executed, and all its tiles are kept until it ends, for what is read again is not known
+        yet. Of shape (r, c), or (batch, heads, r, c) of the heads that run side by side.
         """
         if not isinstance(tile, Tile):
             raise TypeError(f"peek at {describe(tile)}: give a tile")
@@ -130,11 +132,11 @@ class Gpu:
             sram = Sram(self, kernel, sys._getframe(1), lanes)
             yield (sram, *index)
             log = sram._end()
-            block = self._account.block(log)
+            block, plan = self._account.block(log)
             if block.peak_sram > self.machine.sram:
                 raise sram._overflow(block.peak_at, lives(log).at(block.peak_at))
             self._account.enter(kernel, block, math.prod(lanes))
-            self._ended.append((sram, block))
+            self._ended.append((sram, plan))
             recorded += len(log)
             if recorded >= BATCH:
                 self._execute()
@@ -144,9 +146,9 @@ class Gpu:
 
     def _execute(self) -> None:
         """Execute the thread blocks that have ended, in order."""
-        for sram, block in self._ended:
-            sram._execute(block.takes, block.ends)
-        self._ended.clear()
+        while self._ended:
+            sram, plan = self._ended.popleft()
+            sram._execute(*plan)
 
     def _finish(self, result: Any) -> list[HbmArray]:
         """The arrays that the algorithm returned; the rest is its footprint."""

@@ -25,7 +25,9 @@ class HbmArray(Sealed):
         self._name = name
         self._data = data
         self._run = run
-        self._marks = marks  # inputs have none: they are read-only
+        self._marks = marks  # inputs have none: they are read-only, and no result may be written in their memory
+        if marks is None:
+            data.flags.writeable = False
         self._load: Operation | None = None  # what loading it is, once it was loaded
         self._views: dict[tuple[int | None, ...] | None, HbmArray] = {}  # by row slice, for loops come back to the same ones
 

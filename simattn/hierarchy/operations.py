@@ -123,7 +123,8 @@ def elementwise(function: Any, operands: tuple[Spec | None, ...], acc: DType) ->
     all_bool = bool(valued) and all(s is not None and s.dtype == BOOL for s in valued)
     boolean = function in COMPARISONS or function in LOGICAL or (function is np.where and all_bool)
     result = spec(_broadcast(function, tiles), BOOL if boolean else number, all(s.index for s in tiles))
-    plain = all(s.dtype == wide(number) for s in values) and (number == wide(number)) and (boolean or not all_bool)
+    wide_enough = number == wide(number) and all(s.dtype == number for s in values)
+    plain = boolean or (wide_enough and bool(values))  # NumPy makes float64 of booleans and a scalar
     takes = tuple(k for k, s in enumerate(tiles) if s.covers and 0 < result.held <= s.held)
     same = {(s.shape, s.dtype, s.covers, s.turned, s.index) for s in tiles}
     return Operation(

@@ -113,6 +113,7 @@ class Program:
         if operation.result and not operation.takes:
             live[t] = operation.result.held
         if sum(live.values()) > self._capacity:
+            self._log[t] = (operation, positions, None, self._log[t][3])
             raise self._overflow(t, list(live.items()))
 
     def _look(self, tile: Tile) -> Data:
