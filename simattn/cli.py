@@ -15,7 +15,6 @@ from .analysis.inputs import Workload, draw
 from .analysis.reproduce import GROUPS, reproduce
 from .analysis.scenarios import SCENARIOS, Scenario, asked, play, ways
 from .analysis.tensors import TensorFileError, read_qkv, shipped_qkv
-from .gpu import Unavailable
 from .hierarchy.catalogue import machine as catalogue_machine
 from .hierarchy.catalogue import machines as catalogue_machines
 from .hierarchy.dtypes import storage_type
@@ -228,7 +227,7 @@ def main(arguments: list[str] | None = None) -> None:
     except UsageError as error:
         message = error.format_message()
         code = _fail(message) if message else 2  # without arguments, the help was printed
-    except (TensorFileError, Unavailable, ValueError, TypeError, OSError, MemoryError, OverflowError) as error:
+    except (TensorFileError, RuntimeError, ValueError, TypeError, OSError, MemoryError, OverflowError) as error:  # Unavailable, too
         code = _fail(str(error))
     except (typer.Abort, KeyboardInterrupt):
         code = 130

@@ -97,9 +97,10 @@ def fidelity_command(
     if not output.parent.is_dir():
         raise ValueError(f"--output {output}: there is no folder {output.parent}")
     jobs, known = gpu.grid(), loaded(output) if output.exists() else None
+    part = output.with_name(f"{output.name}.part")
+    part.touch()  # says now, and not in ten minutes, if it cannot be written
     with Patient(len(jobs) + 1, Console(stderr=True)) as progress:
         measured = gpu.measure_grid(jobs, progress, seconds=seconds, known=known)
-    part = output.with_name(f"{output.name}.part")
     part.write_text(dumped(measured), encoding="utf-8")
     part.replace(output)
 
@@ -127,7 +128,10 @@ def report_command(
 
 
 def _names(kernels: str | None) -> list[str]:
-    return list(KERNELS) if kernels is None else [name.strip() for name in kernels.split(",") if name.strip()]
+    names = list(KERNELS) if kernels is None else [name.strip() for name in kernels.split(",") if name.strip()]
+    if not names:
+        raise ValueError(f"--kernels {kernels!r}: name at least one of {', '.join(KERNELS)}")
+    return names
 
 
 def _workload(

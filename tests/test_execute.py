@@ -279,7 +279,7 @@ def test_booleans_and_numbers_have_the_type_that_their_tile_says(look, heads, se
         O = gpu.empty(X.shape, name="O")
         for sram, i in gpu.launch("masked", sa.blocks(8, 8)):
             x, r = sram.load(X[i]), sram.arange(i)
-            S = x @ x.T + np.where(r.T >= r, 0.0, -1e9) + (x > 0) * 0.1
+            S = x @ x.T + np.where(r <= r.T, 0.0, -1e9) + (x > 0) * 0.1
             P = np.exp(S - S.max(axis=1, keepdims=True))
             if look:
                 assert gpu.peek(P).dtype == np.float32
@@ -309,7 +309,7 @@ def test_an_overflow_that_was_caught_is_not_executed_by_a_look():
         return O
 
     X = np.ones((4, 4), np.float32)
-    with pytest.raises(sa.SramOverflow, match="zeros|full"):
+    with pytest.raises(sa.SramOverflow, match="full"):
         sa.Machine(name="roomy", sram=1 << 20).run(greedy, X)
     assert (looked[0] == X).all()
 

@@ -140,6 +140,19 @@ def test_one_query_is_counted_as_split_kv():
     assert counted("flash", shared, (), H100).read < counted("flash", one, (), H100).read / 7
 
 
+def test_heads_that_share_keys_are_packed_as_the_kernels_do():
+    """torch's flash makes rows of a group for a single query only; the twin always does, and splits by what it packed."""
+    few = Workload(1, 16, 2, 4, 8192, 128, "float16", causal=False)
+    name = ["flash_fwd_splitkv_kernel<Flash_fwd_kernel_traits<128, 64, 128, 4"]
+    assert counted("flash", few, name, H100).read == counted("flash", replace(few, kv_heads=16), name, H100).read
+    full = Workload(64, 32, 8, 1, 8192, 128, "float16", causal=False)  # fills the SMs without a split
+    assert counted("flash", full, (), H100).algorithm.startswith("flash2")
+    assert counted("flash", full, (), H100).read < counted("flash", replace(full, kv_heads=32), (), H100).read / 3
+    assert counted("triton_split_kv", few, (), H100).algorithm == "split_kv, Br = 32, Bc = 128, splits = 64"
+    assert counted("triton_split_kv", replace(few, n_q=1024), (), H100) is None
+    assert counted("unfused", replace(SQUARE, kv_heads=4), (), H100) is None  # it copies K and V first
+
+
 def test_the_backward_pass_is_counted_without_what_l2_adds():
     """flash's backward pass is flash2_backward whose atomic additions are not read back by the SMs: with them it would read more."""
     w = Workload(64, 16, 16, 1024, 1024, 64, "float16", causal=False, backward=True)
@@ -153,6 +166,7 @@ def test_compulsory_bytes_are_inputs_and_outputs():
     """Q, K, V in, O and lse out; backward Q, O, dO, K, V, lse in, dQ, dK, dV out."""
     assert compulsory(SQUARE) == (3 * 4_194_304, 4_194_304 + 131_072)
     assert compulsory(replace(SQUARE, backward=True)) == (5 * 4_194_304 + 131_072, 3 * 4_194_304)
+    assert compulsory(replace(SQUARE, dtype="float64")) == (4 * 3 * 4_194_304, 4 * 4_194_304 + 2 * 131_072)
 
 
 @pytest.mark.parametrize(
@@ -160,12 +174,21 @@ def test_compulsory_bytes_are_inputs_and_outputs():
     [
         ("NVIDIA H100 80GB HBM3", 132, "h100-sxm"), ("NVIDIA H200", 132, "h200"), ("Tesla T4", 40, "t4"), ("NVIDIA L4", 58, "l4"),
         ("NVIDIA H100 PCIe", 114, "nvidia h100 pcie"), ("NVIDIA GeForce RTX 3060", 28, "nvidia geforce rtx 3060"),
+        ("NVIDIA GeForce RTX 4090", 128, "rtx-4090"), ("NVIDIA RTX 5880 Ada Generation", 128, "nvidia rtx 5880 ada generation"),
+        ("NVIDIA GH200 480GB", 132, "nvidia gh200 480gb"),
     ],
 )  # fmt: skip
 def test_a_device_is_the_machine_of_the_catalogue(name, sms, machine):
-    """By its name and its SMs; any other is a machine of its own SMs."""
+    """By the words of its name and its SMs; any other is a machine of its own SMs."""
     found = device({"device": name, "sms": sms})
     assert (found.name, found.sms) == (machine, sms)
+
+
+def test_memory_tells_variants_apart():
+    """Two A100s differ in their memory; an H100 with 94 GB is not the catalogue's."""
+    for nbytes, machine in ((42_000_000_000, "a100-40gb"), (85_000_000_000, "a100-80gb")):
+        assert device({"device": "NVIDIA A100-SXM4", "sms": 108, "hbm_bytes": nbytes}).name == machine
+    assert device({"device": "NVIDIA H100 NVL", "sms": 132, "hbm_bytes": 100_000_000_000}).name == "nvidia h100 nvl"
 
 
 @pytest.mark.parametrize(
@@ -178,6 +201,19 @@ def test_a_file_without_measurements_says_so(tmp_path, content, said):
         loaded(tmp_path / "f.json")
     done = simattn("gpu", "report", str(tmp_path / "f.json"))
     assert (done.returncode, done.stderr.count("\n"), done.stdout) == (2, 1, "")
+
+
+@pytest.mark.parametrize(
+    "content",
+    ['{"measured_with": {}, "rows": [{}]}', '{"measured_with": [], "rows": []}', '{"measured_with": {}, "rows": null}',
+     '{"measured_with": {}, "rows": [{"workload": {"batch": 1}, "kernel": "flash"}]}'],
+)  # fmt: skip
+def test_rows_that_are_none_say_so(tmp_path, content):
+    """JSON of another form: one line that names the row, exit 2, no page."""
+    (tmp_path / "f.json").write_text(content)
+    done = simattn("gpu", "report", str(tmp_path / "f.json"))
+    assert (done.returncode, done.stderr.count("\n"), done.stdout) == (2, 1, "")
+    assert "measurements" in done.stderr
 
 
 def simattn(*arguments, without_torch=False):
@@ -214,6 +250,7 @@ def test_without_torch_the_rest_is_one_line(command):
     ("arguments", "said"),
     [
         (["compare", "--heads", "3", "--kv-heads", "2"], "cannot share --kv-heads 2"), (["compare", "--kernels", "flsh"], "did you mean 'flash'"),
+        (["profile", "--kernels", "nope"], "unknown kernel 'nope'"), (["profile", "--kernels", ","], "at least one"),
         (["compare", "--dtype", "int8"], "unknown storage type"), (["compare", "--n", "0"], "--n"),
         (["report", "nowhere.json"], "nowhere.json"),
     ],

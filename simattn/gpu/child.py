@@ -19,7 +19,7 @@ def main(asked: str, said: str, seconds: str) -> None:
             continue
         try:
             _watched(Workload(**fields), kernel, f"simattn-{number}")
-        except RuntimeError as error:
+        except Exception as error:  # noqa: BLE001 - one job's failure, of whatever kind, is not the next one's
             failures[number] = str(error).splitlines()[0]
     Path(said).write_text(json.dumps(failures), encoding="utf-8")
 

@@ -39,7 +39,7 @@ class Compared:
             **(dict.fromkeys(f"{name}_bytes" for name in BYTES) | measured), "read_ratio": row.read_ratio, "write_ratio": row.write_ratio,
             "ms": row.ms, "peak_bytes": row.peak_bytes, "launched": list(row.launched), "exact": self.exact,
             "max_abs_error": err and _number(err.max_abs), "rmse": err and _number(err.rmse), "lse_error": err and _number(err.lse),
-            "error_over_naive": self.times_naive, "error": None if row.ms is not None else row.why_not,
+            "error_over_naive": _number(self.times_naive), "error": None if row.ms is not None else row.why_not,
             "not_measured": row.why_not if row.ms is not None else None,
         }  # fmt: skip
 
@@ -91,11 +91,15 @@ def compare(
     Where torch, a GPU, a kernel or the hardware counters are missing, the rest is there, and the row says what is missing. Where there
     is no GPU, the counts are for an H100, whose SMs decide into how many parts the keys are split.
     """
-    names = list(KERNELS if kernels is None else kernels)
+    names = [kernels] if isinstance(kernels, str) else list(KERNELS if kernels is None else kernels)
+    if not names:
+        raise ValueError(f"no kernel to compare; known: {', '.join(KERNELS)}")
     for name in names:
         if name not in KERNELS:
             raise ValueError(unknown("kernel", name, KERNELS))
     q, k, v = checked_qkv(q, k, v)
+    if q.shape[3] != v.shape[3]:
+        raise ValueError(f"d = {q.shape[3]} and d_v = {v.shape[3]}: a comparison of real kernels takes one width")
     options = Options.of(q, k, causal=causal)
     case: Any = Backward(q, k, v, options, None) if backward else Forward(q, k, v, options)
     w = Workload.of(q, k, causal, backward)
@@ -107,7 +111,7 @@ def compare(
     with_ = _measured_with()
     machine = device(with_) if "sms" in with_ else catalogue_machine("h100-sxm")
     return RealComparison(machine, with_, w, tuple(
-        _compared(name, w, run, case, truth, naive, next(found) if isinstance(run, GpuRun) else None, machine)
+        _compared(name, w, run, case, truth, naive, next(found) if isinstance(run, GpuRun) else None, machine, with_)
         for name, run in zip(names, runs, strict=True)
     ))  # fmt: skip
 
@@ -119,8 +123,8 @@ def _run(name: str, case: Any, progress: Progress) -> GpuRun | str:
         if isinstance(case, Backward):
             return attention_backward(*case.qkv, case.dO, kernel=name, causal=case.options.causal)
         return attention(*case.qkv, kernel=name, causal=case.options.causal)
-    except (Unavailable, TypeError) as why:
-        return str(why)
+    except (RuntimeError, TypeError) as why:  # what torch raises, and Unavailable
+        return str(why).splitlines()[0]
 
 
 def _profiled(w: Workload, names: Sequence[str], progress: Progress) -> list[Profile]:
@@ -136,16 +140,17 @@ def _measured_with() -> dict[str, Any]:
 
 
 def _compared(
-    name: str, w: Workload, run: GpuRun | str, case: Any, truth: Any, naive: Error, found: Profile | None, machine: Machine
+    name: str, w: Workload, run: GpuRun | str, case: Any, truth: Any, naive: Error, found: Profile | None, machine: Machine, with_: Mapping[str, Any]
 ) -> Compared:  # fmt: skip
     kernels = found.kernels if found else ()
     launched = tuple(k.name for k in kernels)
-    row = Row(w, name, None, None, totals(kernels) if kernels else None, counted(name, w, launched, machine), launched, None)
+    if not launched and isinstance(run, GpuRun) and run.measured is not None:
+        launched = run.measured.launched
+    on_gpu = launched if "sms" in with_ else ()
+    row = Row(w, name, None, None, totals(kernels) if kernels else None, counted(name, w, on_gpu, machine), launched, None)
     if isinstance(run, str):
         return Compared(replace(row, why_not=run))
     row = replace(row, ms=run.ms, peak_bytes=run.peak_bytes, why_not=found.why_not if found else None)
-    if not launched and run.measured is not None:
-        row = replace(row, launched=run.measured.launched)
     err = gradient_error(run.outputs, truth) if w.backward else error(run.output, run.lse, truth)
     times = err.max_abs / naive.max_abs if naive.max_abs else None
     return Compared(row, err, times, err.max_abs <= case.allowed(naive, truth))

@@ -2,8 +2,10 @@
 
 import csv
 import json
+import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -13,6 +15,7 @@ from pathlib import Path
 
 from ..analysis.inputs import Workload
 from .backend import has_cuda
+from .catalogue import named
 
 SECTOR = 32  # bytes
 METRICS: dict[str, tuple[str, int]] = {
@@ -63,6 +66,8 @@ def profile(jobs: Sequence[tuple[Workload, str]], seconds: float = SECONDS) -> l
     Every job is run once before it is measured; what is not reached within `seconds` is not measured. Where there is no GPU, no ncu or
     no permission, every profile says so.
     """
+    for _, kernel in jobs:
+        named(kernel)
     reason = _unusable()
     if reason is not None:
         return [Profile(why_not=reason)] * len(jobs)
@@ -73,13 +78,19 @@ def profile(jobs: Sequence[tuple[Workload, str]], seconds: float = SECONDS) -> l
             str(_ncu()), "--clock-control", "none", "--profile-from-start", "off", "--nvtx", "--csv", "--page", "raw", "--print-units", "base",
             "--metrics", ",".join(metric for metric, _ in METRICS.values()), sys.executable, "-m", f"{__package__}.child", str(asked), str(said), str(seconds),
         ]  # fmt: skip
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
         try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + PATIENCE, check=False)
+            out, err = process.communicate(timeout=seconds + PATIENCE)
         except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)  # ncu, and the process that it watches
+            process.communicate()
             return [Profile(why_not=f"not measured: ncu took longer than {seconds + PATIENCE:.0f} s")] * len(jobs)
         failures = json.loads(said.read_text(encoding="utf-8")) if said.exists() else {}
-    found = parse(done.stdout)
-    trouble = _trouble(done.stdout + done.stderr, done.returncode)
+    try:
+        found = parse(out)
+    except RuntimeError as error:
+        return [Profile(why_not=f"not measured: {error}")] * len(jobs)
+    trouble = _trouble(out + err, process.returncode)
     return [
         Profile(tuple(found[k])) if k in found else Profile(why_not=f"not measured: {failures.get(str(k), trouble)}")
         for k in range(len(jobs))

@@ -6,7 +6,9 @@ from typing import Any
 
 from .backend import has, torch
 from .inputs import Inputs
-from .kernel import HALF, Kernel, first, needs_no_empty_row, needs_width
+from .kernel import HALF, Kernel, first, needs_no_empty_row
+
+WIDTHS = (64, 128)
 
 
 def _flash_attn_3(x: Inputs) -> tuple[Any, Any]:
@@ -37,20 +39,26 @@ def _by_token(x: Inputs) -> tuple[Any, Any, Any]:
     return q, k, v
 
 
-def _needs(package: str, module: str, remedy: str, capability: int) -> Any:
+def _needs(package: str, module: str, remedy: str, *majors: int) -> Any:
     """What is missing: the package, or a GPU of the compute capability that it is built for."""
 
     def missing() -> str | None:
         if not has(package) or (module != package and not has(module)):
             return f"it needs the package {package}: {remedy}"
         major, minor = torch().cuda.get_device_capability()
-        return None if major >= capability else f"it needs compute capability {capability}.0 or more, and this is {major}.{minor}"
+        built = " or ".join(f"{m}.x" for m in majors)
+        return None if major in majors else f"it needs a GPU of compute capability {built}, and this is {major}.{minor}"
 
     return missing
 
 
 def _refuses(x: Inputs) -> str | None:
-    return first(needs_width(x), needs_no_empty_row(x))
+    built = (
+        None
+        if x.d == x.d_v and x.d in WIDTHS
+        else f"d = {x.d}, d_v = {x.d_v}: one width of {', '.join(map(str, WIDTHS))} is what is tested"
+    )
+    return first(built, needs_no_empty_row(x))
 
 
 KERNELS = (
@@ -61,10 +69,10 @@ KERNELS = (
     ),
     Kernel(
         name="flash_attn_4", title="FlashAttention-4", devices=("cuda",), dtypes=HALF, forward=_flash_attn_4, launches="(?i)flash",
-        missing=_needs("flash_attn", "flash_attn.cute", "pip install flash-attn-4", 9), refuses=_refuses,
+        missing=_needs("flash_attn", "flash_attn.cute", "pip install flash-attn-4", 9, 10, 12), refuses=_refuses,
     ),
     Kernel(
         name="flashinfer", title="FlashInfer", devices=("cuda",), dtypes=HALF, forward=_flashinfer, launches="(?i)prefill|decode|attention",
-        missing=_needs("flashinfer", "flashinfer", "pip install flashinfer-python", 8), refuses=_refuses, backward=False,
+        missing=_needs("flashinfer", "flashinfer", "pip install flashinfer-python", 8, 9, 10, 12), refuses=_refuses, backward=False,
     ),
 )  # fmt: skip

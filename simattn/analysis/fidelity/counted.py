@@ -7,9 +7,10 @@ silent, they come from the library's sources. Counts are the closed forms, which
 import math
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ...hierarchy.counts import KernelCounts
+from ...hierarchy.dtypes import accumulation_type, storage_type
 from ...hierarchy.machine import Machine
 from ...kernels.split_kv import heuristic
 from ..forms import closed_form
@@ -21,6 +22,7 @@ CUTLASS_TILE = re.compile(r"fmha_cutlassF_\w+_(\d+)x(\d+)_")
 CUBLAS_TILE = re.compile(r"(?:nvjet_\w+?_|tilesize)(\d+)x(\d+)_")
 CUDNN_ROWS = 128  # closed source: read off the counters at one workload (16 heads, N = 2048, d = 64), and held against all others
 TWIN_KEYS = {64: 64, 128: 128}  # by d, the widths of which anything is known here; as simattn/gpu/twins/flash2.py launches it
+TWIN_ROWS = 64  # that simattn/gpu/twins/split_kv.py packs into a tile
 
 
 @dataclass(frozen=True)
@@ -43,8 +45,10 @@ def counted(kernel: str, w: Workload, launched: Names, machine: Machine) -> Coun
 
 
 def compulsory(w: Workload) -> tuple[int, int]:
-    """Bytes that any kernel must read and write: its inputs once, its outputs once, at 2 bytes an element and 4 for lse."""
-    q, kv, rows = w.batch * w.heads * w.n_q * w.d * 2, w.batch * w.kv_heads * w.n_k * w.d * 2, w.batch * w.heads * w.n_q * 4
+    """Bytes that any kernel must read and write: its inputs once, its outputs and lse once."""
+    kind = storage_type(w.dtype)
+    size, rows = kind.itemsize, w.batch * w.heads * w.n_q * accumulation_type([kind]).itemsize
+    q, kv = w.batch * w.heads * w.n_q * w.d * size, w.batch * w.kv_heads * w.n_k * w.d * size
     return (3 * q + 2 * kv + rows, q + 2 * kv) if w.backward else (q + 2 * kv, q + rows)
 
 
@@ -64,14 +68,19 @@ def _form(algorithm: str, w: Workload, machine: Machine, Br: int, Bc: int, **opt
 
 
 def _flash(w: Workload, launched: Names, machine: Machine) -> Counted | None:
-    """FlashAttention-2 names its tile; it splits the keys where its heuristic, over tiles of 64 rows, finds that this fills the SMs."""
+    """FlashAttention-2 names its tile. It splits the keys where its heuristic, over tiles of 64 rows, finds that this fills the SMs. Of
+    heads that share keys it makes rows of one tile for a single query; for more, each head reads the keys itself."""
+    if w.causal and w.n_q > w.n_k:
+        return None
     name, tile = _first(FLASH_TILE, launched)
-    splits = _splits(w, machine, 64)
     if tile is None and launched:
         return None
+    group = w.heads // w.kv_heads
+    packed = replace(w, heads=w.kv_heads, n_q=group, causal=False) if w.n_q == 1 else replace(w, kv_heads=w.heads)
+    splits = _splits(packed, machine, 64)
     if "splitkv" in name or (not launched and splits > 1):
-        return _form("split_kv", w, machine, *(tile or (64, _key_block(w))), splits=splits)
-    return _form("flash2", w, machine, *(tile or (128, 128 if w.d <= 64 else 64)))
+        return _form("split_kv", packed, machine, *(tile or (64, _key_block(w))), splits=splits)
+    return _form("flash2", packed, machine, *(tile or (128, 128 if w.d <= 64 else 64)))
 
 
 def _cudnn(w: Workload, launched: Names, machine: Machine) -> Counted | None:
@@ -97,16 +106,17 @@ def _twin_flash2(w: Workload, _: Names, machine: Machine) -> Counted:
     return _form("flash2", w, machine, 128, TWIN_KEYS[w.d])
 
 
-def _twin_split_kv(w: Workload, _: Names, machine: Machine) -> Counted:
+def _twin_split_kv(w: Workload, _: Names, machine: Machine) -> Counted | None:
     rows = w.heads // w.kv_heads * w.n_q
-    return _form("split_kv", w, machine, 1 << max(4, (rows - 1).bit_length()), 128, splits=_splits(w, machine, rows))
+    if rows > TWIN_ROWS or (w.causal and w.n_q > 1):
+        return None
+    splits = _splits(replace(w, heads=w.kv_heads, n_q=rows), machine, rows)
+    return _form("split_kv", w, machine, 1 << max(4, (rows - 1).bit_length()), 128, splits=splits)
 
 
 def _splits(w: Workload, machine: Machine, Br: int) -> int:
-    """flash-attn's heuristic, over the row blocks of packed groups."""
-    group = w.heads // w.kv_heads if w.n_q == 1 else 1
-    lanes, rows = w.batch * w.heads // group, w.n_q * group
-    return heuristic(lanes * math.ceil(rows / Br), 2 * (machine.sms or 1), math.ceil(w.n_k / _key_block(w)))
+    """flash-attn's heuristic, for heads that share no keys."""
+    return heuristic(w.batch * w.heads * math.ceil(w.n_q / Br), 2 * (machine.sms or 1), math.ceil(w.n_k / _key_block(w)))
 
 
 def _key_block(w: Workload) -> int:
@@ -116,7 +126,7 @@ def _key_block(w: Workload) -> int:
 def _unfused(w: Workload, launched: Names, machine: Machine) -> Counted | None:
     """The eager chain: each product by the tile in its name, whose first length goes along the keys, or the width, of the result."""
     tiles = [tile for name in launched if (tile := _tile(CUBLAS_TILE, name)) is not None] if launched else [(128, 256), (w.d, 256)]
-    if len(tiles) != 2 or w.n_q == 1:
+    if len(tiles) != 2 or w.n_q == 1 or w.heads != w.kv_heads:
         return None
     (Bc, Br), (_, rows) = tiles
     kernels: dict[str, KernelCounts] = {}

@@ -1,17 +1,21 @@
 """Measured rows and counted ones side by side."""
 
 import json
+import re
 import statistics
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ...hierarchy.catalogue import machine as machine_named
 from ...hierarchy.catalogue import machines
 from ...hierarchy.machine import Machine
 from ..inputs import Workload
 from .counted import Counted, counted
 
+VARIANTS = {"sxm", "40gb", "80gb"}  # words of the catalogue's names that a device's own name may lack
+NEAR = 0.15  # of the memory that the catalogue says
 COUNTERS = ("sm_read", "sm_write", "l2_read", "l2_write", "dram_read", "dram_write", "ns")
 
 
@@ -32,12 +36,12 @@ class Row:
     @property
     def read_ratio(self) -> float | None:
         """Counted loads over the bytes that the SMs received from L2."""
-        return None if self.counted is None or self.counters is None else self.counted.read / self.counters["sm_read"]
+        return None if self.counted is None else _ratio(self.counted.read, self.counters, "sm_read")
 
     @property
     def write_ratio(self) -> float | None:
         """Counted stores over the bytes that the SMs sent to L2."""
-        return None if self.counted is None or self.counters is None else self.counted.write / self.counters["sm_write"]
+        return None if self.counted is None else _ratio(self.counted.write, self.counters, "sm_write")
 
     @property
     def kind(self) -> str:
@@ -84,6 +88,10 @@ class Fidelity:
         return statistics.median(off(r) for r in self.compared() if r.kind == kind and (chosen is None or r.kernel in chosen))
 
 
+def _ratio(ours: int, counters: Mapping[str, int] | None, name: str) -> float | None:
+    return ours / counters[name] if counters and counters[name] else None
+
+
 def off(row: Row) -> float:
     """|counted / measured − 1| of the bytes read."""
     return abs((row.read_ratio or 0) - 1)
@@ -103,20 +111,30 @@ def loaded(path: Path) -> dict[str, Any]:
 
 
 def fidelity(measured: Mapping[str, Any]) -> Fidelity:
-    """What `sa.gpu` measured, with the simulator's counts beside it."""
-    machine = device(measured["measured_with"])
-    return Fidelity(measured["measured_with"], tuple(_row(fields, machine) for fields in measured["rows"]))
+    """What `sa.gpu` measured, with the simulator's counts beside it. ValueError names a row that is none."""
+    with_, found = measured["measured_with"], measured["rows"]
+    if not isinstance(with_, Mapping) or not isinstance(found, Sequence) or not found:
+        raise ValueError("measurements without rows: 'measured_with' is an object, and 'rows' a list of at least one")
+    machine, rows = device(with_), []
+    for number, fields in enumerate(found):
+        try:
+            rows.append(_row(fields, machine))
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"row {number} of the measurements is no row of `simattn gpu fidelity`: {error!r}") from None
+    return Fidelity(with_, tuple(rows))
 
 
 def device(measured_with: Mapping[str, Any]) -> Machine:
-    """The machine of the catalogue that a measured device is; one of its SMs, with an H100's SRAM, if it is none."""
-    name = str(measured_with.get("device", "")).lower()
-    known = {m.name: m for m in machines()}
-    found = next((m for key, m in known.items() if key.split("-")[0] in name.replace("nvidia ", "").replace(" ", "-")), None)
-    sms = measured_with.get("sms")
-    if found is not None and sms in (None, found.sms):
-        return found
-    return Machine(name=name or "unknown", sram=known["h100-sxm"].sram, sms=sms or known["h100-sxm"].sms)
+    """The machine of the catalogue that a measured device is, by its name, its SMs and its memory; if it is none, one of its SMs with an
+    H100's SRAM."""
+    name, sms, memory = (measured_with.get(key) for key in ("device", "sms", "hbm_bytes"))
+    words = set(re.split(r"[^a-z0-9]+", str(name).lower()))
+    alike = [m for m in machines() if set(m.name.split("-")) - VARIANTS <= words and sms in (None, m.sms)]
+    alike.sort(key=lambda m: abs((m.hbm or 0) - (memory or m.hbm or 0)))
+    if alike and abs((alike[0].hbm or 0) / (memory or alike[0].hbm or 1) - 1) < NEAR:
+        return alike[0]
+    h100 = machine_named("h100-sxm")
+    return Machine(name=str(name).lower(), sram=h100.sram, sms=sms or h100.sms)
 
 
 def _row(fields: Mapping[str, Any], machine: Machine) -> Row:

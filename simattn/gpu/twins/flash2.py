@@ -1,5 +1,6 @@
 """FlashAttention-2 in Triton: `simattn/kernels/flash2.py`, line by line."""
 
+from functools import cache
 from typing import Any
 
 import torch
@@ -9,6 +10,8 @@ from triton.tools.tensor_descriptor import TensorDescriptor
 
 from ..inputs import Inputs
 from .step import LOG2E, visit
+
+ROOMY = 227 * 1024  # an H100's shared memory a thread block
 
 
 @triton.jit
@@ -34,18 +37,20 @@ def flash2_kernel(
             seen = seen & ((j + keys)[None, :] <= rows[:, None] + offset)
         Oi, l, m = visit(Qi, Kj, Vj, Oi, l, m, scale, seen, True)
     O.store([head, i, 0], (Oi / tl.maximum(l, 1)[:, None]).to(O.dtype).reshape(1, Br, d_v))  # l >= 1, but 0 where all is masked
-    tl.store(L + head.to(tl.int64) * N + rows, m * 0.6931472 + tl.log(l), mask=rows < N)
+    tl.store(L + head.to(tl.int64) * N + rows, m * 0.6931472 + tl.log(l), mask=rows < N)  # m is to base 2: × ln 2
 
 
 def flash2(x: Inputs, Br: int = 128, Bc: int | None = None) -> tuple[Any, Any]:
-    """O and lse of flash2_kernel. Bc and the warps, unless given, are the fastest that were measured on an H100."""
-    Bc = Bc or (64 if x.d <= 64 else 128)
+    """O and lse of flash2_kernel. Bc, unless given, and the stages are the fastest that were measured on an H100; smaller where a GPU
+    has less shared memory than one."""
+    roomy = shared_memory(x.q.device) >= ROOMY
+    Bc = Bc or (128 if roomy and max(x.d, x.d_v) > 64 else 64)
     O = torch.empty((*x.q.shape[:3], x.d_v), dtype=x.q.dtype, device=x.q.device)
     L = torch.empty(x.q.shape[:3], dtype=torch.float32, device=x.q.device)
     grid = (triton.cdiv(x.n_q, Br), x.lanes)
     flash2_kernel[grid](
         tiles(x.q, Br), tiles(x.k, Bc), tiles(x.v, Bc), tiles(O, Br), L, x.n_q, x.n_k, x.scale * LOG2E, x.n_k - x.n_q, x.group,
-        Br, Bc, x.d, x.d_v, x.causal, num_warps=8, num_stages=3,
+        Br, Bc, x.d, x.d_v, x.causal, num_warps=8, num_stages=3 if roomy else 2,
     )  # fmt: skip
     return O, L
 
@@ -53,3 +58,9 @@ def flash2(x: Inputs, Br: int = 128, Bc: int | None = None) -> tuple[Any, Any]:
 def tiles(x: Any, rows: int) -> Any:
     """A tensor (batch, heads, N, d) as tiles (1, rows, d): rows beyond N read as zeros, and are not written."""
     return TensorDescriptor.from_tensor(x.contiguous().view(-1, *x.shape[2:]), [1, rows, x.shape[3]])
+
+
+@cache
+def shared_memory(device: Any) -> int:
+    """Bytes that a thread block can have; without a GPU, as many as an H100's."""
+    return int(torch.cuda.get_device_properties(device).shared_memory_per_block_optin) if device.type == "cuda" else ROOMY

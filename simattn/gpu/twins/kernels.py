@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import has
+from ..backend import has, has_cuda
 from ..inputs import Inputs
 from ..kernel import HALF, Forward, Kernel, first
 
+WIDTHS = (16, 32, 64, 128)
 MOST_LANES = 65_535  # along the second and the third axis of a grid
 MOST_ROWS = 64  # of a group's queries, which split_kv packs into one tile
 
@@ -28,6 +29,8 @@ def _twin(name: str) -> Forward:
 def _missing() -> str | None:
     if not has("triton"):
         return "it needs the package triton: pip install triton"
+    if not has_cuda() and not interpreted():
+        return "on a CPU it runs in Triton's interpreter: set TRITON_INTERPRET=1 before Python starts"
     return None
 
 
@@ -41,8 +44,10 @@ def _widths(x: Inputs) -> str | None:
         return "on a CPU it runs in Triton's interpreter: set TRITON_INTERPRET=1 before Python starts"
     if x.device == "cpu" and x.dtype == "bfloat16":
         return "Triton's interpreter multiplies bfloat16 as if it were integers: use float16"
-    if x.d not in (16, 32, 64, 128, 256) or x.d_v not in (16, 32, 64, 128, 256):
-        return f"d = {x.d}, d_v = {x.d_v}: its tiles have 16, 32, 64, 128 or 256 columns; pad with zeros"
+    if x.d not in WIDTHS or x.d_v not in WIDTHS:
+        return f"d = {x.d}, d_v = {x.d_v}: its tiles have {', '.join(map(str, WIDTHS))} columns; pad with zeros"
+    if x.n_k * max(x.d, x.d_v) >= 1 << 31:
+        return f"{x.n_k:,} keys: its offsets within a head have 32 bits"
     if x.lanes > MOST_LANES:
         return f"{x.lanes:,} heads over the whole batch: its grid holds {MOST_LANES:,}; split the batch"
     return None
