@@ -22,7 +22,8 @@ DECODE = ("flash", "efficient", "cudnn", "triton_split_kv", "unfused")
 
 def grid() -> list[tuple[Workload, str]]:
     """Every workload with every kernel that is asked to run it."""
-    return [(w, kernel) for w, kernels in _workloads() for kernel in kernels if kernel != "unfused" or _stored(w) <= STORED]
+    jobs = ((w, kernel) for w, kernels in _workloads() for kernel in kernels if kernel != "unfused" or _stored(w) <= STORED)
+    return list(dict.fromkeys(jobs))
 
 
 def _workloads() -> Iterator[tuple[Workload, tuple[str, ...]]]:

@@ -1,1 +1,1 @@
-"""The simulator's algorithms in Triton, line by line: the same names, the same order of blocks, the same bytes."""
+"""The simulator's algorithms in Triton, with the same names, the same order of blocks, the same bytes."""

@@ -1,4 +1,4 @@
-"""FlashAttention-2 in Triton: `simattn/kernels/flash2.py`, line by line."""
+"""FlashAttention-2 in Triton: `simattn/kernels/flash2.py` with the same names, in the same order."""
 
 from functools import cache
 from typing import Any

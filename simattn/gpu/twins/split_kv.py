@@ -1,4 +1,4 @@
-"""Flash-Decoding in Triton: `simattn/kernels/split_kv.py` and its combine, line by line."""
+"""Flash-Decoding in Triton: `simattn/kernels/split_kv.py` and its combine with the same names, in the same order."""
 
 import math
 from functools import cache
@@ -20,8 +20,8 @@ def partial(
     Q, K, V, O_split, L_split, N, n_k, chunk, scale,
     Br: tl.constexpr, Bc: tl.constexpr, d: tl.constexpr, d_v: tl.constexpr,
 ):  # fmt: skip
-    s, i, head = tl.program_id(0), tl.program_id(1) * Br, tl.program_id(2)
-    rows, keys = i + tl.arange(0, Br)[:, None], tl.arange(0, Bc)
+    s, head = tl.program_id(0), tl.program_id(1)  # one block of rows, which holds all queries of a group
+    rows, keys = tl.arange(0, Br)[:, None], tl.arange(0, Bc)
     K += head.to(tl.int64) * n_k * d
     V += head.to(tl.int64) * n_k * d_v
     Qi = tl.load(Q + (head * N + rows) * d + tl.arange(0, d), mask=rows < N, other=0.0)
@@ -32,13 +32,13 @@ def partial(
         Kj = tl.load(K + (j + keys)[:, None] * d + tl.arange(0, d), mask=seen[:, None], other=0.0)
         Vj = tl.load(V + (j + keys)[:, None] * d_v + tl.arange(0, d_v), mask=seen[:, None], other=0.0)
         Oi, l, m = visit(Qi, Kj, Vj, Oi, l, m, scale, seen[None, :], True)
-    row = (s * tl.num_programs(2) + head).to(tl.int64) * N + rows
+    row = (s * tl.num_programs(1) + head).to(tl.int64) * N + rows
     tl.store(O_split + row * d_v + tl.arange(0, d_v), Oi / tl.maximum(l, 1)[:, None], mask=rows < N)
-    tl.store(L_split + row, (m * 0.6931472 + tl.log(l))[:, None], mask=rows < N)
+    tl.store(L_split + row, (m * 0.6931472 + tl.log(l))[:, None], mask=rows < N)  # m is to base 2: × ln 2
 
 
 @triton.jit
-def combine(O_split, L_split, O, L, N, splits, d_v: tl.constexpr):
+def combine(O_split, L_split, O, L, N, splits, d_v: tl.constexpr):  # a thread block a row, where the simulator takes Br rows
     i, c = tl.program_id(0), tl.arange(0, d_v)
     Oi, l, m = tl.zeros((d_v,), tl.float32), 0.0, -3.4028234663852886e38
     for s in tl.range(0, splits, loop_unroll_factor=4):
@@ -66,7 +66,7 @@ def split_kv(x: Inputs, splits: int | None = None, Bc: int = 128) -> tuple[Any, 
         O_split = torch.empty((splits, *O.shape), dtype=torch.float32, device=device)
         L_split = torch.empty((splits, *L.shape), dtype=torch.float32, device=device)
     chunk = triton.cdiv(triton.cdiv(x.n_k, Bc), splits) * Bc
-    partial[splits, 1, lanes](
+    partial[splits, lanes](
         x.q.contiguous(), x.k.contiguous(), x.v.contiguous(), O_split, L_split, N, x.n_k, chunk, x.scale * LOG2E, Br, Bc, x.d, x.d_v,
         num_warps=4, num_stages=3,
     )  # fmt: skip
