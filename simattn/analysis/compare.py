@@ -14,6 +14,7 @@ from ..kernels import algorithms, flash3_fp8, mla, paged
 from .cases import Backward, Forward
 from .inputs import SCORES, Array, Workload, checked_qkv, parameters
 from .options import Options, elementwise
+from .shown import Shown
 from .truth import Error
 
 Progress = Callable[[str], None]
@@ -65,7 +66,7 @@ class Result:
 
 
 @dataclass(frozen=True, repr=False)
-class Comparison:
+class Comparison(Shown):
     """Algorithms on the same inputs. Prints as a table; `to_dicts()` is the same as plain data."""
 
     machine: Machine
@@ -92,18 +93,6 @@ class Comparison:
         from ..show.tables import comparison_table  # noqa: PLC0415 - results know their table, but rich loads when it is shown
 
         return comparison_table(self)
-
-    def __str__(self) -> str:
-        from ..show.tables import text  # noqa: PLC0415
-
-        return text(self)
-
-    __repr__ = __str__
-
-    def _repr_html_(self) -> str:
-        from ..show.tables import html  # noqa: PLC0415
-
-        return html(self)
 
 
 def compare(

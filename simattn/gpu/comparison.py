@@ -9,6 +9,7 @@ from ..analysis.compare import _number
 from ..analysis.fidelity import Row, compulsory, counted, device
 from ..analysis.inputs import Array, Workload, checked_qkv
 from ..analysis.options import Options
+from ..analysis.shown import Shown
 from ..analysis.truth import Error, error, gradient_error
 from ..hierarchy.catalogue import machine as catalogue_machine
 from ..hierarchy.errors import unknown
@@ -48,7 +49,7 @@ BYTES = ("sm_read", "sm_write", "l2_read", "l2_write", "dram_read", "dram_write"
 
 
 @dataclass(frozen=True, repr=False)
-class RealComparison:
+class RealComparison(Shown):
     """Kernels on one workload. Prints as a table; `to_dict()` is the same as plain data."""
 
     machine: Machine
@@ -68,18 +69,6 @@ class RealComparison:
         from ..show.fidelity import real_table  # noqa: PLC0415 - results know their table, but rich loads when it is shown
 
         return real_table(self)
-
-    def __str__(self) -> str:
-        from ..show.tables import text  # noqa: PLC0415
-
-        return text(self)
-
-    __repr__ = __str__
-
-    def _repr_html_(self) -> str:
-        from ..show.tables import html  # noqa: PLC0415
-
-        return html(self)
 
 
 def compare(

@@ -27,7 +27,7 @@ METRICS: dict[str, tuple[str, int]] = {
     "dram_write": ("dram__bytes_write.sum", 1),
     "ns": ("gpu__time_duration.sum", 1),
 }
-FOLDERS = ("/usr/local/cuda/bin", "/opt/nvidia/nsight-compute")
+FOLDER = "/usr/local/cuda/bin"  # where CUDA's installer puts it
 SECONDS = 1800.0
 PATIENCE = 120  # seconds that ncu may take to write what it has
 RANGE = re.compile(r":simattn-(\d+):")
@@ -125,8 +125,8 @@ def _unusable() -> str | None:
 
 
 def _ncu() -> Path | None:
-    places = [shutil.which("ncu"), *(shutil.which("ncu", path=folder) for folder in FOLDERS)]
-    return next((Path(place) for place in places if place), None)
+    found = shutil.which("ncu") or shutil.which("ncu", path=FOLDER)
+    return Path(found) if found else None
 
 
 def _trouble(printed: str, code: int) -> str:

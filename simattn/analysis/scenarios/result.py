@@ -10,6 +10,7 @@ from ...hierarchy.errors import SramOverflow
 from ...hierarchy.machine import Machine
 from ...hierarchy.run import Run
 from ..forms.lines import over
+from ..shown import Shown
 from .call import Call, Counted
 from .models import Scenario, scenario
 from .ways import Way, ways
@@ -83,7 +84,7 @@ class Check:
 
 
 @dataclass(frozen=True, repr=False)
-class Played:
+class Played(Shown):
     """A scenario on a machine. Prints as a table; `to_dict()` is the same as plain data."""
 
     scenario: Scenario
@@ -111,18 +112,6 @@ class Played:
         from ...show.scenario import scenario_table  # noqa: PLC0415 - results know their table, but rich loads when it is shown
 
         return scenario_table(self)
-
-    def __str__(self) -> str:
-        from ...show.tables import text  # noqa: PLC0415
-
-        return text(self)
-
-    __repr__ = __str__
-
-    def _repr_html_(self) -> str:
-        from ...show.tables import html  # noqa: PLC0415
-
-        return html(self)
 
 
 def play(what: Scenario | str, machine: Machine | str | None = None, progress: Progress = lambda _: None) -> Played:
