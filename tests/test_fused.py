@@ -180,6 +180,22 @@ for d, Bc in ((64, 64), (128, 128)):
 
 
 @pytest.mark.skipif(not TWINS, reason="needs triton")
+def test_what_triton_refuses_is_one_line(monkeypatch):
+    """A GPU with too little shared memory, say: the kernel, and what Triton says of it."""
+    import triton
+
+    from simattn.gpu.twins import flash2
+
+    def refuse(_):
+        raise triton.OutOfResources(300_000, 232_448, "shared memory")
+
+    monkeypatch.setattr(flash2, "flash2", refuse)
+    x = torch.zeros(1, 1, 8, 64, device=DEVICE, dtype=torch.float16)
+    with pytest.raises(sa.gpu.Unavailable, match=r"^kernel 'triton_flash2': Triton says .*shared memory[^\n]*$"):
+        sa.gpu.attention(x, x, x, kernel="triton_flash2", measure=False)
+
+
+@pytest.mark.skipif(not TWINS, reason="needs triton")
 def test_the_twins_compile_for_an_h100(tmp_path):
     """Without a GPU, too: what Triton's compiler refuses, its interpreter does not see. They use tensor cores and the tensor memory
     accelerator, and nothing in float64."""

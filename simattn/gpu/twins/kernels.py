@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import has, has_cuda
+from ..backend import Unavailable, has, has_cuda
 from ..inputs import Inputs
 from ..kernel import HALF, Forward, Kernel, first
 
@@ -18,10 +18,13 @@ MOST_ROWS = 64  # of a group's queries, which split_kv packs into one tile
 def _twin(name: str) -> Forward:
     def forward(x: Inputs) -> tuple[Any, Any]:
         twin = getattr(importlib.import_module(f"{__package__}.{name}"), name)
-        if x.device != "cpu":
-            return twin(x)  # type: ignore[no-any-return]
-        with np.errstate(all="ignore"):  # the interpreter takes the logarithm of an empty row's 0 with NumPy
-            return twin(x)  # type: ignore[no-any-return]
+        try:
+            if x.device != "cpu":
+                return twin(x)  # type: ignore[no-any-return]
+            with np.errstate(all="ignore"):  # the interpreter takes the logarithm of an empty row's 0 with NumPy
+                return twin(x)  # type: ignore[no-any-return]
+        except importlib.import_module("triton").TritonError as error:
+            raise Unavailable(f"kernel 'triton_{name}': Triton says {' '.join(str(error).split())}") from None
 
     return forward
 
