@@ -12,9 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from .analysis.attention import attention, attention_backward
 from .analysis.compare import Comparison, compare
-from .analysis.forms import closed_form
 from .analysis.quantize import hadamard, quantize
-from .analysis.symbols import Problem
 from .analysis.truth import attention_truth
 from .hierarchy.catalogue import machine, machines
 from .hierarchy.errors import HbmOverflow, SramOverflow
@@ -53,6 +51,10 @@ from .kernels import (
 
 if TYPE_CHECKING:
     from . import gpu
+    from .analysis.forms import closed_form
+    from .analysis.symbols import Problem
+
+LATER = {"gpu": ".gpu", "closed_form": ".analysis.forms", "Problem": ".analysis.symbols"}  # loaded when first used
 
 __version__ = "0.1.0"
 
@@ -66,7 +68,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """`sa.gpu` loads when it is first used: what it needs beside the simulator would make every import wait."""
-    if name != "gpu":
+    """What would make every import wait, and few need."""
+    if name not in LATER:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return importlib.import_module(".gpu", __name__)
+    module = importlib.import_module(LATER[name], __name__)
+    return module if name == "gpu" else getattr(module, name)
