@@ -99,10 +99,13 @@ def fidelity_command(
     jobs, known = gpu.grid(), loaded(output) if output.exists() else None
     part = output.with_name(f"{output.name}.part")
     part.touch()  # says now, and not in ten minutes, if it cannot be written
-    with Patient(len(jobs) + 1, Console(stderr=True)) as progress:
-        measured = gpu.measure_grid(jobs, progress, seconds=seconds, known=known)
-    part.write_text(dumped(measured), encoding="utf-8")
-    part.replace(output)
+    try:
+        with Patient(len(jobs) + 1, Console(stderr=True)) as progress:
+            measured = gpu.measure_grid(jobs, progress, seconds=seconds, known=known)
+        part.write_text(dumped(measured), encoding="utf-8")
+        part.replace(output)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def dumped(measured: dict[str, Any]) -> str:

@@ -534,6 +534,28 @@ def test_a_measurement_names_what_was_launched():
     assert GPU or peak >= 3 * 4_000_000
 
 
+def test_an_error_that_says_nothing_is_named():
+    """Out of memory without a word is still one line, by its kind."""
+    with pytest.raises(sa.gpu.Unavailable, match=r"^MemoryError: a shorter sequence"):
+        call._enough(lambda: (_ for _ in ()).throw(MemoryError()), DEVICE)
+
+
+def test_a_measurement_that_fails_leaves_the_file_as_it_was(tmp_path, monkeypatch):
+    """What `gpu fidelity` had measured before stays whole, and nothing lies beside it."""
+    from simattn import cli_gpu
+
+    def fail(*_, **__):
+        raise RuntimeError("no")
+
+    (tmp_path / "f.json").write_text('{"measured_with": {}, "rows": []}')
+    monkeypatch.setattr(sa.gpu, "has_cuda", lambda: True)
+    monkeypatch.setattr(sa.gpu, "measure_grid", fail)
+    with pytest.raises(RuntimeError, match="no"):
+        cli_gpu.fidelity_command(tmp_path / "f.json")
+    assert [p.name for p in tmp_path.iterdir()] == ["f.json"]
+    assert (tmp_path / "f.json").read_text() == '{"measured_with": {}, "rows": []}'
+
+
 def test_a_grid_goes_on_where_it_stopped(monkeypatch):
     """What was measured with the same device and versions is kept, what is missing is measured, in the order that is asked for; what
     another device measured is refused."""

@@ -12,6 +12,11 @@ class Unavailable(RuntimeError):
     """A kernel, a package or a counter that is not to be had here. The message is one line, and names the remedy."""
 
 
+def one_line(error: BaseException) -> str:
+    """The first line of what an error says; its kind, where it says nothing."""
+    return next(iter(str(error).splitlines()), type(error).__name__)
+
+
 @cache
 def torch() -> Any:
     """The package torch; Unavailable where it is missing or of a version that nobody tested."""

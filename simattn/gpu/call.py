@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from . import auto, timing
-from .backend import Unavailable, torch
+from .backend import Unavailable, one_line, torch
 from .catalogue import named, refused
 from .inputs import Inputs, array, check, tensor
 from .kernel import Kernel
@@ -74,9 +74,9 @@ def attention(
 
     q (N, d) or (batch, heads, N, d), NumPy arrays or torch tensors; k and v may have fewer heads. NumPy arrays go to the GPU, or stay on
     the CPU where there is none; tensors that do not lie in one piece are copied. causal: the last query sees the last key. scale: 1/√d
-    unless given. kernel: a name of
-    `sa.gpu.kernels()`, or "auto" for the fastest, by a table that is measured once for each class of shapes. measure: False runs the
-    kernel once; True runs it many times, for the median, and once under the profiler, which must see the kernel that was asked for.
+    unless given. kernel: a name of `sa.gpu.kernels()`, or "auto" for the fastest, by a table that is measured once for each class of
+    shapes. measure: False runs the kernel once; True runs it many times, for the median, and once under the profiler, which must see the
+    kernel that was asked for.
 
     ValueError or TypeError names what does not fit; sa.gpu.Unavailable, in one line, what this machine lacks.
     """
@@ -181,7 +181,7 @@ def _enough(call: Callable[[], Any], device: str) -> Any:
                 return call()
         return call()
     except (RuntimeError, MemoryError) as error:
-        message = str(error).splitlines()[0]
+        message = one_line(error)
         if isinstance(error, Unavailable) or not (
             isinstance(error, t.OutOfMemoryError | MemoryError) or "allocate memory" in message
         ):

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from ..analysis.inputs import Workload
-from .backend import torch
+from .backend import one_line, torch
 from .jobs import prepare, tensors
 
 
@@ -20,7 +20,7 @@ def main(asked: str, said: str, seconds: str) -> None:
         try:
             _watched(Workload(**fields), kernel, f"simattn-{number}")
         except Exception as error:  # noqa: BLE001 - one job's failure, of whatever kind, is not the next one's
-            failures[number] = str(error).splitlines()[0]
+            failures[number] = one_line(error)
     Path(said).write_text(json.dumps(failures), encoding="utf-8")
 
 

@@ -14,7 +14,7 @@ from ..analysis.truth import Error, error, gradient_error
 from ..hierarchy.catalogue import machine as catalogue_machine
 from ..hierarchy.errors import unknown
 from ..hierarchy.machine import Machine
-from .backend import Unavailable, describe
+from .backend import Unavailable, describe, one_line
 from .call import GpuRun, attention, attention_backward
 from .catalogue import KERNELS
 from .counters import Profile, profile, totals
@@ -113,7 +113,7 @@ def _run(name: str, case: Any, progress: Progress) -> GpuRun | str:
             return attention_backward(*case.qkv, case.dO, kernel=name, causal=case.options.causal)
         return attention(*case.qkv, kernel=name, causal=case.options.causal)
     except (RuntimeError, TypeError) as why:  # what torch raises, and Unavailable
-        return str(why).splitlines()[0]
+        return one_line(why)
 
 
 def _profiled(w: Workload, names: Sequence[str], progress: Progress) -> list[Profile]:

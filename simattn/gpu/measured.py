@@ -8,7 +8,7 @@ from typing import Any
 
 from ..analysis.inputs import Workload
 from . import counters, timing
-from .backend import describe, torch
+from .backend import describe, one_line, torch
 from .jobs import prepare, tensors
 
 Progress = Callable[[str], None]
@@ -66,7 +66,7 @@ def _timed(w: Workload, kernel: str, device: str, progress: Progress) -> dict[st
         ms = timing.milliseconds(call, device)
         peak = timing.peak_bytes(call) if device == "cuda" else timing.observe(call, device)[1]
     except RuntimeError as error:  # what torch and Triton raise, and Unavailable
-        return row | {"why_not": str(error).splitlines()[0].split(". ")[0]}
+        return row | {"why_not": one_line(error).split(". ")[0]}
     finally:
         gc.collect()
     return row | {"ms": round(ms, 5), "peak_bytes": peak}
