@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 WITHIN = 0.01  # of the measured bytes, beyond which the page lists a row and its reason
 LEGEND = """Megabytes, of 10⁶ bytes. *Compulsory*: inputs read once + outputs written once. *Simulated as … Q each time*: Q is read again with each block of
-keys. Where `flash2` is not causal, its reads depend on Br alone, so Bc is not held to anything."""
+keys. *Whole tiles*: rows beyond the lengths arrive, too. *Copies*: torch copies O and dO before the kernel. Where `flash2` is not causal and blocks
+divide the lengths, its reads depend on Br alone, so Bc is not held to anything; backward likewise on Bc alone."""
 KINDS = {"prefill": "Prefill, forward", "backward": "Prefill, backward", "decode": "One query"}
 
 
@@ -76,8 +77,10 @@ def page(fidelity: "Fidelity", head: str, tail: str) -> str:
     counted = [row for row in fidelity.rows if row.counters]
     workloads = len({row.workload for row in fidelity.rows}), len({row.workload for row in counted})
     with_ = f"Measured on {fidelity.measured_with.get('date')}: {_device(fidelity.measured_with)}."
-    said = f"{with_} {workloads[0]} workloads, {len(fidelity.rows)} rows; {workloads[1]} workloads, {len(counted)} rows, under the counters, "
-    parts = ["# The simulator beside the hardware", "", f"{said}the others timed only.", "", head.strip(), ""]
+    timed = sum(row.ms is not None and not row.counters for row in fidelity.rows)
+    said = f"{with_} {workloads[0]} workloads, {len(fidelity.rows)} rows; {workloads[1]} workloads, {len(counted)} rows, under the counters"
+    said += f", {timed} timed only, {sum(row.ms is None for row in fidelity.rows)} refused by their kernel."
+    parts = ["# The simulator beside the hardware", "", said, "", head.strip(), ""]
     parts += ["## In short", "", *_summary(fidelity), ""]
     parts += [f"## Further off than {WITHIN:.0%}", "", *_outliers(fidelity), ""]
     parts += ["## Under the counters", "", LEGEND, ""]
@@ -114,10 +117,10 @@ def _outliers(fidelity: "Fidelity") -> Iterable[str]:
 
 def reason(row: "Row") -> str:
     """What is known of a row whose counted and measured bytes differ."""
-    if row.kernel == "unfused" and row.workload.causal:
-        return "the mask is one for all heads: it is counted once for each, and L1 gives part of it back"
     if row.workload.n_q % 128 or row.workload.n_k % 128:
         return "no block divides the lengths: something is read beyond them, which is not counted"
+    if row.kernel == "unfused" and row.workload.causal:
+        return "the mask is one for all heads: it is counted once for each, and L1 gives part of it back"
     return "not known"
 
 

@@ -20,7 +20,10 @@ from ..symbols import Problem, Symbols
 FLASH_TILE = re.compile(r"Flash_(?:fwd|bwd)_kernel_traits<(?:\(int\))?\d+, (?:\(int\))?(\d+), (?:\(int\))?(\d+)")
 CUTLASS_TILE = re.compile(r"fmha_cutlassF_\w+_(\d+)x(\d+)_")
 CUBLAS_TILE = re.compile(r"(?:nvjet_\w+?_|tilesize)(\d+)x(\d+)_")
-CUDNN_ROWS = 128  # closed source: read off the counters at one workload (16 heads, N = 2048, d = 64), and held against all others
+# Closed source. Rows: read off the counters at 16 heads, N = 2048, d = 64. Keys: at 1000 queries on 3001 keys, d = 64; backward at 32 heads,
+# N = 1024, d = 64, causal. Held against all other workloads.
+CUDNN_ROWS = CUDNN_KEYS = CUDNN_BACKWARD_KEYS = 128
+COPY = "direct_copy_kernel"
 TWIN_KEYS = {64: 64, 128: 128}  # by d, the widths of which anything is known here; as simattn/gpu/twins/flash2.py launches it
 TWIN_ROWS = 64  # that simattn/gpu/twins/split_kv.py packs into a tile
 
@@ -87,23 +90,35 @@ def _cudnn(w: Workload, launched: Names, machine: Machine) -> Counted | None:
     """Known for Hopper's kernel only; with one query it runs another."""
     if w.n_q == 1 or (launched and not any("sm90_flash_fprop" in name for name in launched)):
         return None
-    return _form("flash2", w, machine, CUDNN_ROWS, 128)
+    return _whole_tiles(w, machine, CUDNN_ROWS, CUDNN_KEYS)
+
+
+def _whole_tiles(w: Workload, machine: Machine, Br: int, Bc: int) -> Counted:
+    """flash2 by the tensor memory accelerator, which fetches whole tiles: rows beyond the lengths arrive, too, as zeros."""
+    exact = _form("flash2", w, machine, Br, Bc)
+    pairs = Symbols(problem(w), Br, Bc, sram=machine.sram).sums()
+    beyond = (pairs.T * Br - w.n_q) + 2 * (pairs.P * Bc - pairs.C)  # rows of Q, and of K and V
+    said = f"{exact.algorithm}, whole tiles" if beyond else exact.algorithm
+    return Counted(said, exact.read + w.batch * w.heads * beyond * w.d * 2, exact.write)
 
 
 def _efficient(w: Workload, launched: Names, machine: Machine) -> Counted | None:
     """CUTLASS's fused attention names its tile, does not split the keys, and reads Q again with each block of keys: to it QKᵀ is a
-    product like any other, whose operands both come from memory."""
+    product like any other, whose operands both come from memory. Of a block of keys that the diagonal cuts, it loads those that some row
+    of the thread block sees."""
     _, tile = _first(CUTLASS_TILE, launched)
     if (tile is None and launched) or w.heads != w.kv_heads:
         return None
     tile = tile or (64, 64 if w.d <= 64 else 128)
     once = _form("flash2", w, machine, *tile)
     pairs = Symbols(problem(w), *tile, sram=machine.sram).sums()
-    return Counted(f"{once.algorithm}, Q each time", once.read + w.batch * w.heads * (pairs.R - w.n_q) * w.d * 2, once.write)
+    unseen = pairs.C - sum(min(i + tile[0], w.n_k) for i in range(0, w.n_q, tile[0])) if w.causal else 0
+    rows = pairs.R - w.n_q - 2 * unseen  # of Q again, less those of K and V
+    return Counted(f"{once.algorithm}, Q each time", once.read + w.batch * w.heads * rows * w.d * 2, once.write)
 
 
 def _twin_flash2(w: Workload, _: Names, machine: Machine) -> Counted:
-    return _form("flash2", w, machine, 128, TWIN_KEYS[w.d])
+    return _whole_tiles(w, machine, 128, TWIN_KEYS[w.d])
 
 
 def _twin_split_kv(w: Workload, _: Names, machine: Machine) -> Counted | None:
@@ -138,12 +153,28 @@ def _unfused(w: Workload, launched: Names, machine: Machine) -> Counted | None:
 
 
 def _flash_backward(w: Workload, launched: Names, machine: Machine) -> Counted | None:
-    """flash2_backward, whose atomic additions happen in L2: they cross from the SMs to it, and not back."""
+    """FlashAttention-2 names its tile. torch copies O and dO first, where they do not lie as (batch, N, heads, d)."""
     _, tile = _first(FLASH_TILE, [name for name in launched if "flash_bwd_dq_dk_dv" in name])
-    if tile is None:
+    if tile is None or w.heads != w.kv_heads:
         return None
-    whole = _form("flash2_backward", w, machine, *tile)
-    pairs = Symbols(problem(w), *tile, sram=machine.sram).sums()
+    found = _atomic(w, machine, *tile)
+    copies = sum(COPY in name for name in launched)
+    copied = copies * w.batch * w.heads * w.n_q * w.d * 2
+    said = f"{found.algorithm}, {copies} copies" if copies else found.algorithm
+    return Counted(said, found.read + copied, found.write + copied)
+
+
+def _cudnn_backward(w: Workload, launched: Names, machine: Machine) -> Counted | None:
+    """Known for Hopper's kernel only; how many rows it takes at once, the counters do not say."""
+    if w.heads != w.kv_heads or (launched and not any("sm90_flash_bprop" in name for name in launched)):
+        return None
+    return _atomic(w, machine, 128, CUDNN_BACKWARD_KEYS)
+
+
+def _atomic(w: Workload, machine: Machine, Br: int, Bc: int) -> Counted:
+    """flash2_backward, whose atomic additions happen in L2: they cross from the SMs to it, and not back."""
+    whole = _form("flash2_backward", w, machine, Br, Bc)
+    pairs = Symbols(problem(w), Br, Bc, sram=machine.sram).sums()
     return Counted(whole.algorithm, whole.read - w.batch * w.heads * pairs.R * w.d * 4, whole.write)
 
 
@@ -152,7 +183,7 @@ FORWARD: dict[str, Rule] = {
     "flash": _flash, "cudnn": _cudnn, "efficient": _efficient, "unfused": _unfused, "triton_flash2": _twin_flash2,
     "triton_split_kv": _twin_split_kv,
 }  # fmt: skip
-BACKWARD: dict[str, Rule] = {"flash": _flash_backward}
+BACKWARD: dict[str, Rule] = {"flash": _flash_backward, "cudnn": _cudnn_backward}
 
 
 def _first(pattern: re.Pattern[str], names: Names) -> tuple[str, tuple[int, int] | None]:
