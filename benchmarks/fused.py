@@ -1,7 +1,7 @@
 """What the fused backend adds to the kernel that it calls, and how fast its kernels are: ratios within one run.
 
 Run `make bench-fused`; the tables of kernels need a GPU. "wrapper" is sa.gpu.attention without measurement against the bare operator,
-in microseconds a call, as the median of interleaved rounds; "auto" is the kernel that kernel="auto" runs against the fastest of all
+in microseconds a call, as the median of interleaved rounds, for a kernel by its name and for the one that "auto" runs; "auto" is the kernel that kernel="auto" runs against the fastest of all
 kernels that can be called, each by the median of CUDA events; "twin" is the simulator's algorithm in Triton against torch's flash SDPA.
 """
 
@@ -58,21 +58,20 @@ def microseconds(*calls: Callable[[], object]) -> list[float]:
 
 
 def wrapper() -> None:
-    kernel = "flash" if has_cuda() else "cpu_flash"
     x = tensors(Workload(1, 1, 1, 64, 64, 64, "float16", causal=False), "cuda" if has_cuda() else "cpu")
-    bare = KERNELS[kernel].forward
-    calls = [
-        lambda: bare(x),
-        lambda: sa.gpu.attention(x.q, x.k, x.v, kernel=kernel, measure=False),
-        lambda: sa.gpu.attention(x.q, x.k, x.v, measure=False),
-        lambda: bare(x),
-    ]
-    for call in calls:
-        call()
-    alone, named, auto, control = microseconds(*calls)
-    print(
-        f"wrapper, {kernel}: {alone:.1f} us bare, {named - alone:+.1f} us by name, {auto - alone:+.1f} us by auto, control {control - alone:+.1f} us"
-    )
+    chosen = sa.gpu.attention(x.q, x.k, x.v, measure=False).kernel
+    for kernel, asked in (("flash" if has_cuda() else "cpu_flash",) * 2, (chosen, "auto")):
+        calls = [
+            lambda bare=KERNELS[kernel].forward: bare(x),
+            lambda asked=asked: sa.gpu.attention(x.q, x.k, x.v, kernel=asked, measure=False),
+            lambda bare=KERNELS[kernel].forward: bare(x),
+        ]
+        for call in calls:
+            call()
+        bare, ours, control = microseconds(*calls)
+        print(
+            f"wrapper, {asked}: {kernel} {bare:.1f} us bare, {ours - bare:+.1f} us by name {asked!r}, control {control - bare:+.1f} us"
+        )
 
 
 def auto(w: Workload) -> None:

@@ -5,7 +5,7 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from .kernel import Kernel
 from .timing import Measurement
 
 STRIP = 1 << 24  # elements of S that are held for the lse of a kernel that gives none
-_plans: dict[tuple[Any, ...], Kernel] = {}  # what was checked and chosen before, so that a call costs a look-up
+_plans: dict[tuple[Any, ...], tuple[Kernel, str]] = {}  # what was checked and chosen before, so that a call costs a look-up
 
 
 @dataclass(eq=False)
@@ -81,11 +81,11 @@ def attention(
     ValueError or TypeError names what does not fit; sa.gpu.Unavailable, in one line, what this machine lacks.
     """
     flat, x = _inputs(q, k, v, causal, scale)
-    chosen = _planned(x, kernel, lambda found: lambda: found.forward(x))
-    O, lse = _enough(lambda: chosen.forward(x), x.device)
+    chosen, device = _planned(x, kernel, lambda found: partial(found.forward, x))
+    O, lse = _enough(chosen.forward, device, x)
     if lse is None:  # of a kernel that gives none: beside it, and not in its time
-        lse = _enough(lambda: logsumexp(x), x.device)
-    taken = _measured(chosen, lambda: chosen.forward(x), x) if measure else None
+        lse = _enough(logsumexp, device, x)
+    taken = _measured(chosen, device, partial(chosen.forward, x)) if measure else None
     return GpuRun(chosen.name, taken, {"O": O, "lse": lse}, isinstance(q, np.ndarray), flat)
 
 
@@ -102,10 +102,10 @@ def attention_backward(
     if tuple(dO.shape) != (*x.q.shape[:3], x.d_v) or dO.dtype != x.q.dtype or dO.device != x.q.device:
         wanted = (*x.q.shape[:3], x.d_v)[2 * flat :]
         raise ValueError(f"do is {dO.dtype} {tuple(do.shape)} on {dO.device}: give {x.q.dtype} {wanted} on {x.q.device}, as O is")
-    chosen = _planned(x, kernel, lambda found: differentiated(found, x, dO), backward=True)
-    call = _enough(lambda: differentiated(chosen, x, dO), x.device)
-    gradients = _enough(call, x.device)
-    taken = _measured(chosen, call, x) if measure else None
+    chosen, device = _planned(x, kernel, lambda found: differentiated(found, x, dO), backward=True)
+    call = _enough(differentiated, device, chosen, x, dO)
+    gradients = _enough(call, device)
+    taken = _measured(chosen, device, call) if measure else None
     return GpuRun(chosen.name, taken, dict(zip(("dQ", "dK", "dV"), gradients, strict=True)), isinstance(q, np.ndarray), flat)
 
 
@@ -127,12 +127,12 @@ def differentiated(kernel: Kernel, x: Inputs, dO: Any) -> Callable[[], tuple[Any
 def _inputs(q: Any, k: Any, v: Any, causal: bool, scale: float | None) -> tuple[bool, Inputs]:
     """Tensors (batch, heads, N, d), and whether they came without batch and heads."""
     q, k, v = tensor("q", q), tensor("k", k), tensor("v", v)
-    flat = q.ndim == 2 and k.ndim == v.ndim == 2
+    shape = q.shape
+    flat = len(shape) == 2 and k.ndim == v.ndim == 2
     if flat:
         q, k, v = q[None, None], k[None, None], v[None, None]
-    if q.ndim < 2:
+    elif len(shape) < 2:
         check(Inputs(q, k, v, False, 1.0))
-    shape = q.shape
     factor = (shape[-1] or 1) ** -0.5 if scale is None else _positive(scale)
     return flat, Inputs(q, k, v, bool(causal) and shape[-2] > 1, factor)
 
@@ -148,38 +148,38 @@ def _positive(scale: Any) -> float:
     return factor
 
 
-def _planned(x: Inputs, kernel: str, call: Callable[[Kernel], Callable[[], Any]], *, backward: bool = False) -> Kernel:
-    """The kernel to run, after every check."""
+def _planned(x: Inputs, kernel: str, call: Callable[[Kernel], Callable[[], Any]], *, backward: bool = False) -> tuple[Kernel, str]:
+    """The kernel to run, after every check, and the type of its device."""
     if not isinstance(kernel, str):
         raise TypeError(f"kernel is {kernel!r:.60}: give a name of sa.gpu.kernels(), or 'auto'")
     q, k, v, causal, _ = x
     key = (kernel, backward, causal, q.shape, k.shape, v.shape, q.dtype, k.dtype, v.dtype, q.device, k.device, v.device)
-    found = _plans.get(key)
-    if found is None:
+    plan = _plans.get(key)
+    if plan is None:
         check(x)
         found = auto.fastest(x, call, backward=backward) if kernel == "auto" else named(kernel)
         if (reason := found.why_not(x, backward=backward)) is not None:
             raise refused(found, reason)
-        _plans[key] = found
-    return found
+        plan = _plans[key] = found, x.device
+    return plan
 
 
-def _measured(kernel: Kernel, call: Callable[[], Any], x: Inputs) -> Measurement:
+def _measured(kernel: Kernel, device: str, call: Callable[[], Any]) -> Measurement:
     """The measurement, if what was launched is what was asked for."""
-    m = _enough(lambda: timing.measure(call, x.device), x.device)
-    if x.device in kernel.seen_on and not any(re.search(kernel.launches, name) for name in m.launched):
+    m = _enough(timing.measure, device, call, device)
+    if device in kernel.seen_on and not any(re.search(kernel.launches, name) for name in m.launched):
         raise RuntimeError(f"kernel {kernel.name!r} was asked for, but what ran is {', '.join(m.launched) or 'nothing'}")
     return m  # type: ignore[no-any-return]
 
 
-def _enough(call: Callable[[], Any], device: str) -> Any:
+def _enough(call: Callable[..., Any], device: str, *arguments: Any) -> Any:
     """What the call returns, in the types of its inputs; Unavailable, in one line, if memory runs out."""
     t = torch()
     try:
         if t.is_autocast_enabled(device):
             with t.autocast(device, enabled=False):
-                return call()
-        return call()
+                return call(*arguments)
+        return call(*arguments)
     except (RuntimeError, MemoryError) as error:
         message = one_line(error)
         if isinstance(error, Unavailable) or not (

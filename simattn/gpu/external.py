@@ -35,8 +35,8 @@ def _flashinfer(x: Inputs) -> tuple[Any, Any]:
 
 
 def _by_token(x: Inputs) -> tuple[Any, Any, Any]:
-    q, k, v = (y.transpose(1, 2).contiguous() for y in (x.q, x.k, x.v))
-    return q, k, v
+    """Views, not copies: all of them take any strides but the last."""
+    return x.q.transpose(1, 2), x.k.transpose(1, 2), x.v.transpose(1, 2)
 
 
 def _needs(package: str, module: str, remedy: str, *majors: int) -> Any:

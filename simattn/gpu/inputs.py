@@ -13,7 +13,8 @@ ALIGNED = 16  # bytes
 
 
 class Inputs(NamedTuple):
-    """q (batch, heads, n_q, d), k (batch, kv_heads, n_k, d), v (batch, kv_heads, n_k, d_v): tensors of one type on one device.
+    """q (batch, heads, n_q, d), k (batch, kv_heads, n_k, d), v (batch, kv_heads, n_k, d_v): tensors of one type on one device, each in
+    one piece that begins at a multiple of 16 bytes.
 
     causal: the last query sees the last key; False where one query sees every key anyway.
     """
@@ -55,7 +56,7 @@ class Inputs(NamedTuple):
 
     @property
     def device(self) -> str:
-        return str(self.q.device.type)
+        return self.q.device.type  # type: ignore[no-any-return]
 
 
 def check(x: Inputs) -> None:
@@ -95,10 +96,12 @@ def tensor(name: str, x: Any) -> Any:
     """A tensor as it is if it lies in one piece, else a copy; a NumPy array copied to the GPU, or to the CPU where there is none."""
     t = torch()
     if isinstance(x, t.Tensor):
-        if x.layout is not t.strided:
-            raise TypeError(f"{name} has layout {x.layout}: give a dense tensor, as {name}.to_dense()")
-        # Some kernels take the last stride for 1, and load 16 bytes at a time, without asking.
-        return x if x.is_contiguous() and x.data_ptr() % ALIGNED == 0 else x.clone(memory_format=t.contiguous_format)
+        try:  # some kernels take the last stride for 1, and load 16 bytes at a time, without asking
+            return x if x.data_ptr() % ALIGNED == 0 and x.is_contiguous() else x.clone(memory_format=t.contiguous_format)
+        except RuntimeError:
+            if x.layout is t.strided:
+                raise
+            raise TypeError(f"{name} has layout {x.layout}: give a dense tensor, as {name}.to_dense()") from None
     if not isinstance(x, np.ndarray) or isinstance(x, np.ma.MaskedArray):
         raise TypeError(f"{name} is a {type(x).__name__}: give a NumPy array or a torch tensor")
     if x.dtype != BFLOAT16 and x.dtype.name not in DTYPES:

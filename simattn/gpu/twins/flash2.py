@@ -57,7 +57,7 @@ def flash2(x: Inputs, Br: int = 128, Bc: int | None = None) -> tuple[Any, Any]:
 
 def tiles(x: Any, rows: int) -> Any:
     """A tensor (batch, heads, N, d) as tiles (1, rows, d): rows beyond N read as zeros, and are not written."""
-    return TensorDescriptor.from_tensor(x.contiguous().view(-1, *x.shape[2:]), [1, rows, x.shape[3]])
+    return TensorDescriptor.from_tensor(x.view(-1, *x.shape[2:]), [1, rows, x.shape[3]])
 
 
 @cache

@@ -13,9 +13,10 @@ from ..inputs import Inputs
 from .step import LOG2E, visit
 
 ROWS = 16  # the fewest that tensor cores multiply
+_compiled: dict[Any, Any] = {}
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["N", "n_k", "chunk"])
 def partial(
     Q, K, V, O_split, L_split, N, n_k, chunk, scale,
     Br: tl.constexpr, Bc: tl.constexpr, d: tl.constexpr, d_v: tl.constexpr,
@@ -37,7 +38,7 @@ def partial(
     tl.store(L_split + row, (m * 0.6931472 + tl.log(l))[:, None], mask=rows < N)  # m is to base 2: × ln 2
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["N", "splits"])
 def combine(O_split, L_split, O, L, N, splits, d_v: tl.constexpr):  # a thread block a row, where the simulator takes Br rows
     i, c = tl.program_id(0), tl.arange(0, d_v)
     Oi, l, m = tl.zeros((d_v,), tl.float32), 0.0, -3.4028234663852886e38
@@ -54,25 +55,38 @@ def combine(O_split, L_split, O, L, N, splits, d_v: tl.constexpr):  # a thread b
 
 def split_kv(x: Inputs, splits: int | None = None, Bc: int = 128) -> tuple[Any, Any]:
     """O and lse of partial and combine. The queries of a group are rows of one tile, so K and V are read once a group."""
-    N, lanes, device = x.group * x.n_q, x.lanes // x.group, x.q.device
-    if splits is None:
-        splits = number(lanes, x.d, x.n_k, slots(device))
-    Br = max(ROWS, triton.next_power_of_2(N))
-    O = torch.empty((*x.q.shape[:3], x.d_v), dtype=x.q.dtype, device=device)
-    L = torch.empty(x.q.shape[:3], dtype=torch.float32, device=device)
+    (batch, heads, n_q, d), (_, kv_heads, n_k, d_v), dtype, device = x.q.shape, x.v.shape, x.q.dtype, x.q.device
+    N, lanes = heads // kv_heads * n_q, batch * kv_heads
+    splits = splits or number(lanes, d, n_k, slots(device))
+    Br = max(ROWS, 1 << (N - 1).bit_length())
+    O = torch.empty((batch, heads, n_q, d_v), dtype=dtype, device=device)
+    L = torch.empty((batch, heads, n_q), dtype=torch.float32, device=device)
     if splits == 1:
         O_split, L_split = O, L
     else:
         O_split = torch.empty((splits, *O.shape), dtype=torch.float32, device=device)
         L_split = torch.empty((splits, *L.shape), dtype=torch.float32, device=device)
-    chunk = triton.cdiv(triton.cdiv(x.n_k, Bc), splits) * Bc
-    partial[splits, lanes](
-        x.q.contiguous(), x.k.contiguous(), x.v.contiguous(), O_split, L_split, N, x.n_k, chunk, x.scale * LOG2E, Br, Bc, x.d, x.d_v,
+    chunk = math.ceil(math.ceil(n_k / Bc) / splits) * Bc
+    variant = (device, dtype, Br, Bc, d, d_v, splits == 1)
+    launch(
+        partial, variant, (splits, lanes, 1), x.q, x.k, x.v, O_split, L_split, N, n_k, chunk, x.scale * LOG2E, Br, Bc, d, d_v,
         num_warps=4, num_stages=3,
     )  # fmt: skip
     if splits > 1:
-        combine[(lanes * N,)](O_split, L_split, O, L, lanes * N, splits, x.d_v, num_warps=1)
+        launch(combine, variant, (lanes * N, 1, 1), O_split, L_split, O, L, lanes * N, splits, d_v, num_warps=1)
     return O, L
+
+
+def launch(kernel: Any, variant: Any, grid: tuple[int, int, int], *args: Any, **options: Any) -> None:
+    """Launch a kernel, from the second time on as it was compiled: what Triton asks of each argument anew takes longer than a short cache.
+
+    variant: what the compiled code depends on, beside the kernel. Integers are not specialized, and tensors begin at multiples of 16 bytes.
+    """
+    compiled = _compiled.get((kernel, variant))
+    if compiled is None:
+        _compiled[kernel, variant] = kernel[grid](*args, **options)  # None from the interpreter
+    else:
+        compiled[grid](*args)
 
 
 @cache
