@@ -69,7 +69,7 @@ def profile(jobs: Sequence[tuple[Workload, str]], seconds: float = SECONDS) -> l
     for _, kernel in jobs:
         named(kernel)
     reason = _unusable()
-    if reason is not None:
+    if reason is not None or not jobs:
         return [Profile(why_not=reason)] * len(jobs)
     with tempfile.TemporaryDirectory() as folder:
         asked, said = Path(folder, "jobs.json"), Path(folder, "said.json")

@@ -12,7 +12,7 @@ HEAD = """\
 `make fidelity` measures the grid of workloads on any CUDA machine, into docs/fidelity.json (what is there already of the same device and
 versions stays), and makes this page of it; `simattn gpu report docs/fidelity.json` prints the page again, without a GPU. **Measured** figures came
 from hardware counters (Nsight Compute, clocks as they were, caches flushed before each kernel) and from CUDA events (the median of repeated
-calls, L2 flushed before each). **Counted** figures are the simulator's closed forms, which equal executed runs to the byte. Nothing was fitted but
+calls, L2 flushed before each; of calls under 0.2 ms the least of three such medians, for a busy host launches late). **Counted** figures are the simulator's closed forms, which equal executed runs to the byte. Nothing was fitted but
 cuDNN's blocks, and the page says how: all others come from the names of the kernels that were launched, or from the libraries' sources.
 
 ![Counted against measured bytes](fidelity.png)
@@ -38,14 +38,17 @@ FOUND = """\
 * **triton_flash2** is `sa.flash2` in Triton, and moves its bytes, read and written. Where blocks do not divide the lengths, the tensor memory
   accelerator fetches whole tiles, and the zeros beyond the last row are counted among the bytes that arrive; so they are here.
 * **flash** (torch SDPA, FlashAttention-2) reads what `flash2` reads, with the blocks that its name gives. It writes far more than its
-  output: most likely registers that do not fit, which L1 gives back, for the reads show nothing of it.
+  output: what does not fit into 255 registers a thread spills to local memory, which L1 writes through to L2, and gives back by itself. With 4 × 32
+  heads, N = 4096, d = 64, not causal, the SMs sent 517,996,544 bytes: 69,206,016 of O and lse, and 448,790,528 of spills
+  (`l1tex__t_bytes_pipe_lsu_mem_local_op_st`, read once beside the grid).
 * **cudnn** is closed. At 128 rows a thread block its reads agree with `flash2`; that number was read off one workload, which is not in the
   grid (16 heads, N = 2048, d = 64), and then held for all. Where no block divides the lengths it, too, fetches whole tiles, of 128 keys. Its name says
   that no thread blocks form a cluster (`cga1x1x1`), so none share loads.
 * **efficient** (CUTLASS) reads Q again with each block of keys, for it runs QKᵀ of each block as a whole product. This was found when
   the counter read more than `flash2` does, by just that; its source agrees (`kernel_forward.h` in PyTorch reads `query_ptr` within its
   loop over keys), and so do the counts. Of a block of keys that the causal diagonal cuts it loads only the keys that some row of its 64 sees, so
-  the last block is half as long for every other thread block of d = 128. What it writes beside O and lse is not known.
+  the last block is half as long for every other thread block of d = 128. Beside O and lse it writes spills (16 × 32 heads, N = 1024, d = 64:
+  73,400,320 bytes sent, 4,194,304 of them to local memory).
 * **Backward**, flash and cuDNN both read what `flash2_backward` reads without the old dQ: the atomic additions happen in L2, to which float32
   sums cross, and from which nothing comes back. flash names its blocks; cuDNN's 128 keys a thread block were read off one workload (32 heads,
   N = 1024, d = 64, causal). torch copies O and dO before its flash kernel, since they do not lie as (batch, N, heads, d); what it copied is counted.
