@@ -558,6 +558,42 @@ def test_a_measurement_that_fails_leaves_the_file_as_it_was(tmp_path, monkeypatc
     assert (tmp_path / "f.json").read_text() == '{"measured_with": {}, "rows": []}'
 
 
+@pytest.mark.filterwarnings("ignore:.*(Sparse CSR|nested tensors):UserWarning")
+def test_a_tensor_that_is_not_dense_is_named():
+    """Sparse and nested tensors: the argument, what it is, and the remedy; never a kernel that takes their memory for rows."""
+    x = torch.zeros(8, 64)
+    others = [x.to_sparse(), x.to_sparse_csr(), x.to_mkldnn()]
+    others += [torch.nested.nested_tensor([x, x], layout=layout) for layout in (torch.strided, torch.jagged)]
+    for other in others:
+        with pytest.raises(TypeError, match=r"^k is (nested|torch\.\w+): give a dense tensor of one shape$"):
+            sa.gpu.attention(x, other, other, measure=False)
+
+
+def test_another_current_gpu_is_refused_at_every_call(monkeypatch):
+    """What was checked when one GPU was current is checked again where there are several."""
+    x = torch.zeros(1, 1, 8, 64, device=DEVICE)
+    asked = []
+    monkeypatch.setattr(call, "several", lambda: True)
+    monkeypatch.setattr(call, "check_device", asked.append)
+    for _ in range(3):
+        sa.gpu.attention(x, x, x, kernel="math", measure=False)
+    assert len(asked) == 2  # the first call checks everything
+
+
+def test_a_resumed_grid_says_when_it_was_measured():
+    """From the first day to the last."""
+    w = Workload(1, 1, 1, 32, 32, 32, "float32", causal=False)
+    first = sa.gpu.measure_grid([(w, "math")], seconds=0)
+    today = first["measured_with"]["date"]
+    for before, said in (
+        (today, today),
+        ("2001-02-03", f"2001-02-03 to {today}"),
+        ("2001-02-03 to 2002-01-01", f"2001-02-03 to {today}"),
+    ):
+        first["measured_with"]["date"] = before
+        assert sa.gpu.measure_grid([(w, "math")], seconds=0, known=first)["measured_with"]["date"] == said
+
+
 def test_a_host_that_is_busy_for_a_moment_changes_no_time(monkeypatch):
     """Of three rounds over the short calls the least median stands; a long call is timed once."""
     short, long = (Workload(1, 1, 1, n, n, 32, "float32", causal=False) for n in (32, 64))

@@ -38,6 +38,12 @@ def has_cuda() -> bool:
 
 
 @cache
+def several() -> bool:
+    """Whether there are GPUs to choose from."""
+    return has_cuda() and torch().cuda.device_count() > 1
+
+
+@cache
 def has(package: str) -> bool:
     """Whether an optional package is installed."""
     try:

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from . import auto, timing
-from .backend import Unavailable, one_line, torch
+from .backend import Unavailable, one_line, several, torch
 from .catalogue import named, refused
-from .inputs import Inputs, array, check, tensor
+from .inputs import Inputs, array, check, check_device, tensor
 from .kernel import Kernel
 from .timing import Measurement
 
@@ -161,6 +161,8 @@ def _planned(x: Inputs, kernel: str, call: Callable[[Kernel], Callable[[], Any]]
         if (reason := found.why_not(x, backward=backward)) is not None:
             raise refused(found, reason)
         plan = _plans[key] = found, x.device
+    elif several():
+        check_device(q)
     return plan
 
 

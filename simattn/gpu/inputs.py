@@ -75,10 +75,15 @@ def check(x: Inputs) -> None:
         raise TypeError(f"types {q.dtype}, {k.dtype}, {v.dtype} of q, k, v: they must be equal")
     if not q.device == k.device == v.device:
         raise ValueError(f"q is on {q.device}, k on {k.device}, v on {v.device}: move all to one device, as k.to(q.device)")
-    if x.device == "cuda" and q.device.index != torch().cuda.current_device():
-        raise ValueError(f"q is on {q.device}, which is not the current device: torch.cuda.set_device({q.device.index}) first")
+    check_device(q)
     if x.dtype not in DTYPES:
         raise TypeError(f"q has type {x.dtype}: real kernels take {', '.join(DTYPES)}")
+
+
+def check_device(q: Any) -> None:
+    """ValueError for a GPU that is not torch's current one."""
+    if q.device.type == "cuda" and q.device.index != torch().cuda.current_device():
+        raise ValueError(f"q is on {q.device}, which is not the current device: torch.cuda.set_device({q.device.index}) first")
 
 
 def _refuse_shapes(q: Any, k: Any, v: Any) -> None:
@@ -96,12 +101,10 @@ def tensor(name: str, x: Any) -> Any:
     """A tensor as it is if it lies in one piece, else a copy; a NumPy array copied to the GPU, or to the CPU where there is none."""
     t = torch()
     if isinstance(x, t.Tensor):
-        try:  # some kernels take the last stride for 1, and load 16 bytes at a time, without asking
-            return x if x.data_ptr() % ALIGNED == 0 and x.is_contiguous() else x.clone(memory_format=t.contiguous_format)
-        except RuntimeError:
-            if x.layout is t.strided:
-                raise
-            raise TypeError(f"{name} has layout {x.layout}: give a dense tensor, as {name}.to_dense()") from None
+        if x.layout is not t.strided or x.is_nested:
+            raise TypeError(f"{name} is {'nested' if x.is_nested else x.layout}: give a dense tensor of one shape")
+        # Some kernels take the last stride for 1, and load 16 bytes at a time, without asking.
+        return x if x.data_ptr() % ALIGNED == 0 and x.is_contiguous() else x.clone(memory_format=t.contiguous_format)
     if not isinstance(x, np.ndarray) or isinstance(x, np.ma.MaskedArray):
         raise TypeError(f"{name} is a {type(x).__name__}: give a NumPy array or a torch tensor")
     if x.dtype != BFLOAT16 and x.dtype.name not in DTYPES:

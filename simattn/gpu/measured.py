@@ -11,7 +11,7 @@ from . import counters, timing
 from .backend import describe, one_line, torch
 from .jobs import prepare, tensors
 
-SHORT, ROUNDS = 0.2, 3  # milliseconds; how often shorter calls are timed
+SHORT, ROUNDS = 0.4, 3  # milliseconds; how often shorter calls are timed
 Progress = Callable[[str], None]
 Job = tuple[Workload, str]
 
@@ -26,8 +26,9 @@ def measure_grid(
     """{"measured_with", "rows"}: a row a workload and kernel; why_not where it did not run, counters None where they were not read.
 
     seconds: for the counters, which take most of the time; jobs beyond are timed only. known: what this returned before, with the same
-    device and versions, ValueError if with others: its times are kept, and counters are read where it has none. Short calls are timed in
-    three rounds, and the least median stands: a host that is busy for a moment launches late.
+    device and versions, ValueError if with others: its times are kept, and counters are read where it has none; it cannot know what has
+    changed in simattn since. Short calls are timed in three rounds, and the least median stands: a host that is busy for a moment launches
+    late.
     """
     t = torch()
     device, with_ = "cuda" if t.cuda.is_available() else "cpu", {**describe(), "date": datetime.now(UTC).date().isoformat()}
@@ -44,6 +45,8 @@ def measure_grid(
     uncounted = [job for job in jobs if rows[job]["why_not"] is None and rows[job]["counters"] is None]
     for job, found in zip(uncounted, counters.profile(uncounted, seconds), strict=True):
         rows[job] |= {"counters": [asdict(k) for k in found.kernels] or None, "not_counted": found.why_not}
+    if known and (since := str(known["measured_with"].get("date", "")).split(" to ")[0]) not in ("", with_["date"]):
+        with_["date"] = f"{since} to {with_['date']}"
     return {"measured_with": with_, "rows": [rows[job] for job in jobs]}
 
 

@@ -15,9 +15,8 @@ if TYPE_CHECKING:
     from ..gpu.comparison import Compared, RealComparison
 
 WITHIN = 0.01  # of the measured bytes, beyond which the page lists a row and its reason
-LEGEND = """Megabytes, of 10⁶ bytes. *Compulsory*: inputs read once + outputs written once. *Simulated as … Q each time*: Q is read again with each block of
-keys. *Whole tiles*: rows beyond the lengths arrive, too. *Copies*: torch copies O and dO before the kernel. Where `flash2` is not causal and blocks
-divide the lengths, its reads depend on Br alone, so Bc is not held to anything; backward likewise on Bc alone."""
+LEGEND = """Megabytes, of 10⁶ bytes. *Compulsory*: inputs read once + outputs written once. Where blocks divide the lengths, reads of `flash2` depend on
+Br, and those of `flash2_backward` on Bc; the other one is then hardly held to anything."""
 KINDS = {"prefill": "Prefill, forward", "backward": "Prefill, backward", "decode": "One query"}
 
 
@@ -93,7 +92,8 @@ def page(fidelity: "Fidelity", head: str, tail: str) -> str:
 
 
 def _summary(fidelity: "Fidelity") -> Iterable[str]:
-    yield "Counted ÷ measured, over the rows under the counters of which the kernel is known. Off: by how much the ratio is not 1."
+    known = len(fidelity.compared())
+    yield f"Counted ÷ measured, over the {known} rows under the counters of which the kernel is known. Off: by how much the ratio is not 1."
     yield ""
     yield "| | kernel | rows | read: off, median | at most | byte for byte | written: ratio, from | to |"
     yield "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |"
@@ -117,10 +117,10 @@ def _outliers(fidelity: "Fidelity") -> Iterable[str]:
 
 def reason(row: "Row") -> str:
     """What is known of a row whose counted and measured bytes differ."""
-    if row.workload.n_q % 128 or row.workload.n_k % 128:
-        return "no block divides the lengths: something is read beyond them, which is not counted"
     if row.kernel == "unfused" and row.workload.causal:
-        return "the mask is one for all heads: it is counted once for each, and L1 gives part of it back"
+        mask = "the mask is one for all heads: it is counted once for each, and L1 gives part of it back"
+        ragged = "; no tile of the products divides the lengths, and they read beyond, which is not counted"
+        return mask + (ragged if row.workload.n_q % 128 or row.workload.n_k % 128 else "")
     return "not known"
 
 
@@ -140,7 +140,8 @@ def _rows(rows: list["Row"]) -> Iterable[str]:
 def _times(fidelity: "Fidelity") -> Iterable[str]:
     """A row a workload, a column a kernel."""
     kernels = list(dict.fromkeys(row.kernel for row in fidelity.rows))
-    yield "Milliseconds a call; in brackets those of its kernels alone, where they were under the counters, with caches flushed."
+    yield "Milliseconds a call; in brackets those of its kernels alone, where they were under the counters, with caches flushed before each kernel:"
+    yield "a second kernel, which finds in L2 what the first wrote, then takes longer than it does within a call."
     yield ""
     yield f"| workload | {' | '.join(kernels)} |"
     yield f"| --- |{' ---: |' * len(kernels)}"

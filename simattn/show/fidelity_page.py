@@ -10,10 +10,11 @@ if TYPE_CHECKING:
 
 HEAD = """\
 `make fidelity` measures the grid of workloads on any CUDA machine, into docs/fidelity.json (what is there already of the same device and
-versions stays), and makes this page of it; `simattn gpu report docs/fidelity.json` prints the page again, without a GPU. **Measured** figures came
-from hardware counters (Nsight Compute, clocks as they were, caches flushed before each kernel) and from CUDA events (the median of repeated
-calls, L2 flushed before each; of calls under 0.2 ms the least of three such medians, for a busy host launches late). **Counted** figures are the simulator's closed forms, which equal executed runs to the byte. Nothing was fitted but
-cuDNN's blocks, and the page says how: all others come from the names of the kernels that were launched, or from the libraries' sources.
+versions stays: delete it to measure everything again), and makes this page of it; `simattn gpu report docs/fidelity.json` prints the page
+again, without a GPU. **Measured** figures came from hardware counters (Nsight Compute, clocks as they were, caches flushed before each kernel) and from
+CUDA events (the median of repeated calls, L2 flushed before each; of short calls the least of three such medians, taken apart, for a busy host launches
+late). **Counted** figures are the simulator's closed forms, which equal executed runs to the byte. Where a kernel was found to move more or
+less than the algorithm, the difference is added, and the column *simulated as* says so.
 
 ![Counted against measured bytes](fidelity.png)
 
@@ -28,34 +29,40 @@ cuDNN's blocks, and the page says how: all others come from the names of the ker
   `lrc__average_xbar2gpc_sectors_op_read`): when SMs ask for the same line at about the same time, their requests become one. Thread blocks of
   one head that run in step share much; those that a causal mask sets apart share little. A kernel whose look-ups are 0.9 of the counted bytes has
   not read less.
-* **DRAM** is what missed L2. A flash kernel reads its inputs from DRAM about once, whatever its blocks: K and V of the heads at work stay in L2. The papers'
-  "HBM accesses", and the simulator's, are the fills of SRAM. Of DRAM, FlashAttention saves S and P.
+* **DRAM** is what missed L2. A flash kernel reads its inputs from DRAM about once, whatever its blocks, while K and V of the heads at work fit in L2;
+  where they do not, many times. Written are only the lines that left L2 before the kernel ended, so less than the outputs can be
+  seen. The papers' "HBM accesses", and the simulator's, are the fills of SRAM. Of DRAM, FlashAttention saves S and P.
 """
 
 FOUND = """\
 ## What the kernels were found to do
 
 * **triton_flash2** is `sa.flash2` in Triton, and moves its bytes, read and written. Where blocks do not divide the lengths, the tensor memory
-  accelerator fetches whole tiles, and the zeros beyond the last row are counted among the bytes that arrive; so they are here.
+  accelerator fetches whole tiles, and the zeros beyond the last row are counted among the bytes that arrive. *Whole tiles* adds them.
 * **flash** (torch SDPA, FlashAttention-2) reads what `flash2` reads, with the blocks that its name gives. It writes far more than its
-  output: what does not fit into 255 registers a thread spills to local memory, which L1 writes through to L2, and gives back by itself. With 4 × 32
-  heads, N = 4096, d = 64, not causal, the SMs sent 517,996,544 bytes: 69,206,016 of O and lse, and 448,790,528 of spills
-  (`l1tex__t_bytes_pipe_lsu_mem_local_op_st`, read once beside the grid).
-* **cudnn** is closed. At 128 rows a thread block its reads agree with `flash2`; that number was read off one workload, which is not in the
-  grid (16 heads, N = 2048, d = 64), and then held for all. Where no block divides the lengths it, too, fetches whole tiles, of 128 keys. Its name says
-  that no thread blocks form a cluster (`cga1x1x1`), so none share loads.
-* **efficient** (CUTLASS) reads Q again with each block of keys, for it runs QKᵀ of each block as a whole product. This was found when
+  output: what does not fit into 255 registers a thread spills to local memory, which L1 writes through to L2, and gives back by itself, for
+  hardly any of it is read. With batch 4, 32 heads, N = 4,096, d = 64, not causal, the SMs sent 517,996,544 bytes: 69,206,016 of O and lse, and
+  448,790,528 of spills (`l1tex__t_bytes_pipe_lsu_mem_local_op_st`, read once, beside the grid). What it writes beyond its output with one query, and
+  backward, was not looked into.
+* **cudnn** is closed, and its blocks are what was fitted. 128 rows a thread block were read off a workload that is not in the grid (16 heads,
+  N = 2,048, d = 64), and held for all. Where no block divides the lengths it, too, fetches whole tiles; 1,000 queries on 3,001 keys with d = 64 told
+  that they are of 128 keys, and those with d = 128 agreed. Its name says `64x128x64_4x1x1`, most likely the product of one group of warps,
+  two of which would make the 128 rows; and that no thread blocks form a cluster (`cga1x1x1`), so none share loads. With one query it runs another
+  kernel, which is measured only.
+* **efficient** (CUTLASS) reads Q again with each block of keys, for it runs QKᵀ of each block as a whole product: *Q each time*. This was found when
   the counter read more than `flash2` does, by just that; its source agrees (`kernel_forward.h` in PyTorch reads `query_ptr` within its
   loop over keys), and so do the counts. Of a block of keys that the causal diagonal cuts it loads only the keys that some row of its 64 sees, so
-  the last block is half as long for every other thread block of d = 128. Beside O and lse it writes spills (16 × 32 heads, N = 1024, d = 64:
-  73,400,320 bytes sent, 4,194,304 of them to local memory).
+  the last block is half as long for every other thread block of d = 128. Beside O and lse it writes spills (batch 16, 32 heads, N = 1,024, d = 64:
+  73,400,320 bytes sent, 4,194,304 of them to local memory), and lse up to a multiple of its rows.
 * **Backward**, flash and cuDNN both read what `flash2_backward` reads without the old dQ: the atomic additions happen in L2, to which float32
-  sums cross, and from which nothing comes back. flash names its blocks; cuDNN's 128 keys a thread block were read off one workload (32 heads,
-  N = 1024, d = 64, causal). torch copies O and dO before its flash kernel, since they do not lie as (batch, N, heads, d); what it copied is counted.
-* **unfused** is two products and a softmax, with a mask between where causal; cuBLAS names its tiles. Which product of its backward pass took which
-  tile, nobody can tell from the names, so that is measured only.
+  sums cross, and from which nothing comes back. flash names its blocks. cuDNN's 128 keys a thread block were fitted at one workload (batch 16,
+  32 heads, N = 1,024, d = 64, causal) and held for the other 19; its rows, and what both write beyond, are not known. torch copies O and dO before its
+  flash kernel, since they do not lie as (batch, N, heads, d); *copies* adds them.
+* **unfused** is two products and a softmax, with a mask between where causal; cuBLAS names its tiles. Its backward pass is measured only: which
+  tile belongs to which product was not worked out.
 * **flash** with one query is `split_kv`, with flash-attn's own number of splits. It and **triton_split_kv** read lse, 4 bytes at a time, in sectors
   of 32, which is not counted.
+* **DRAM**: one head of 131,072 tokens has 67 MB of K and V at d = 128, and L2 50 MB. All three flash kernels then read them again and again.
 """
 
 ARTICLE = """\

@@ -1,4 +1,4 @@
-"""The simulator's counts beside what hardware counters saw of real kernels. Nothing is fitted."""
+"""The simulator's counts beside what hardware counters saw of real kernels."""
 
 from .counted import Counted, compulsory, counted
 from .report import Fidelity, Row, device, fidelity, loaded, off

@@ -1,7 +1,8 @@
 """Which algorithm of the simulator a real kernel runs, and with which blocks; and what the simulator counts of it.
 
 The blocks are read off the names of the kernels that were launched, where they carry them; where nothing was launched, or the name is
-silent, they come from the library's sources. Counts are the closed forms, which equal executed runs to the byte.
+silent, they come from the library's sources. Counts are the closed forms, which equal executed runs to the byte; where a kernel is known
+to move more or less than the algorithm does, that is added, and the name says so.
 """
 
 import math
@@ -24,7 +25,9 @@ CUBLAS_TILE = re.compile(r"(?:nvjet_\w+?_|tilesize)(\d+)x(\d+)_")
 # N = 1024, d = 64, causal. Held against all other workloads.
 CUDNN_ROWS = CUDNN_KEYS = CUDNN_BACKWARD_KEYS = 128
 COPY = "direct_copy_kernel"
+HOPPER = re.compile(r"\bg?h[12]00\b")
 TWIN_KEYS = {64: 64, 128: 128}  # by d, the widths of which anything is known here; as simattn/gpu/twins/flash2.py launches it
+ROOMY = 227 * 1024  # bytes of shared memory; as there
 TWIN_ROWS = 64  # that simattn/gpu/twins/split_kv.py packs into a tile
 
 
@@ -88,16 +91,19 @@ def _flash(w: Workload, launched: Names, machine: Machine) -> Counted | None:
 
 def _cudnn(w: Workload, launched: Names, machine: Machine) -> Counted | None:
     """Known for Hopper's kernel only; with one query it runs another."""
-    if w.n_q == 1 or (launched and not any("sm90_flash_fprop" in name for name in launched)):
+    if w.n_q == 1 or not _hoppers("sm90_flash_fprop", launched, machine):
         return None
     return _whole_tiles(w, machine, CUDNN_ROWS, CUDNN_KEYS)
 
 
-def _whole_tiles(w: Workload, machine: Machine, Br: int, Bc: int) -> Counted:
-    """flash2 by the tensor memory accelerator, which fetches whole tiles: rows beyond the lengths arrive, too, as zeros."""
+def _whole_tiles(w: Workload, machine: Machine, Br: int, Bc: int) -> Counted | None:
+    """flash2 by the tensor memory accelerator, which fetches whole tiles: rows beyond the lengths arrive, too, as zeros. What happens there
+    on a GPU without one is not known."""
     exact = _form("flash2", w, machine, Br, Bc)
     pairs = Symbols(problem(w), Br, Bc, sram=machine.sram).sums()
     beyond = (pairs.T * Br - w.n_q) + 2 * (pairs.P * Bc - pairs.C)  # rows of Q, and of K and V
+    if beyond and not _roomy(machine):
+        return None
     said = f"{exact.algorithm}, whole tiles" if beyond else exact.algorithm
     return Counted(said, exact.read + w.batch * w.heads * beyond * w.d * 2, exact.write)
 
@@ -107,18 +113,19 @@ def _efficient(w: Workload, launched: Names, machine: Machine) -> Counted | None
     product like any other, whose operands both come from memory. Of a block of keys that the diagonal cuts, it loads those that some row
     of the thread block sees."""
     _, tile = _first(CUTLASS_TILE, launched)
-    if (tile is None and launched) or w.heads != w.kv_heads:
+    causal = w.causal and w.n_q > 1
+    if (tile is None and launched) or w.heads != w.kv_heads or (causal and w.n_q != w.n_k):
         return None
     tile = tile or (64, 64 if w.d <= 64 else 128)
     once = _form("flash2", w, machine, *tile)
     pairs = Symbols(problem(w), *tile, sram=machine.sram).sums()
-    unseen = pairs.C - sum(min(i + tile[0], w.n_k) for i in range(0, w.n_q, tile[0])) if w.causal else 0
+    unseen = pairs.C - sum(min(i + tile[0], w.n_k) for i in range(0, w.n_q, tile[0])) if causal else 0
     rows = pairs.R - w.n_q - 2 * unseen  # of Q again, less those of K and V
     return Counted(f"{once.algorithm}, Q each time", once.read + w.batch * w.heads * rows * w.d * 2, once.write)
 
 
-def _twin_flash2(w: Workload, _: Names, machine: Machine) -> Counted:
-    return _whole_tiles(w, machine, 128, TWIN_KEYS[w.d])
+def _twin_flash2(w: Workload, _: Names, machine: Machine) -> Counted | None:
+    return _whole_tiles(w, machine, 128, TWIN_KEYS[w.d] if _roomy(machine) else 64)
 
 
 def _twin_split_kv(w: Workload, _: Names, machine: Machine) -> Counted | None:
@@ -165,10 +172,25 @@ def _flash_backward(w: Workload, launched: Names, machine: Machine) -> Counted |
 
 
 def _cudnn_backward(w: Workload, launched: Names, machine: Machine) -> Counted | None:
-    """Known for Hopper's kernel only; how many rows it takes at once, the counters do not say."""
-    if w.heads != w.kv_heads or (launched and not any("sm90_flash_bprop" in name for name in launched)):
+    """Known for Hopper's kernel only, and where its blocks divide the lengths; how many rows it takes at once, the counters do not say."""
+    ragged = w.n_q % CUDNN_BACKWARD_KEYS or w.n_k % CUDNN_BACKWARD_KEYS
+    if ragged or w.heads != w.kv_heads or not _hoppers("sm90_flash_bprop", launched, machine):
         return None
     return _atomic(w, machine, 128, CUDNN_BACKWARD_KEYS)
+
+
+def _hoppers(kernel: str, launched: Names, machine: Machine) -> bool:
+    """Whether cuDNN's kernel for Hopper was launched; where nothing was, whether it would be."""
+    return any(kernel in name for name in launched) if launched else _hopper(machine)
+
+
+def _hopper(machine: Machine) -> bool:
+    return HOPPER.search(machine.name) is not None
+
+
+def _roomy(machine: Machine) -> bool:
+    """Whether the twin takes longer blocks; GPUs with that much shared memory have a tensor memory accelerator."""
+    return _hopper(machine) or (machine.shared_memory or 0) >= ROOMY
 
 
 def _atomic(w: Workload, machine: Machine, Br: int, Bc: int) -> Counted:
