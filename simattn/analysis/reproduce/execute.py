@@ -22,8 +22,7 @@ def qkv(w: Workload) -> dict[str, Array]:
 
 def forward(gpu: Machine, algorithm: str, w: Workload, **options: Any) -> Run:
     """An executed forward pass of an algorithm of `sa.algorithms`."""
-    causal = {"causal": True} if w.causal else {}
-    return gpu.run(algorithms[algorithm], *qkv(w).values(), **causal, **options)
+    return gpu.run(algorithms[algorithm], *qkv(w).values(), **_causal(w), **options)
 
 
 def both_passes(gpu: Machine, algorithm: str, w: Workload, **options: Any) -> tuple[Run, Run]:
@@ -32,7 +31,11 @@ def both_passes(gpu: Machine, algorithm: str, w: Workload, **options: Any) -> tu
     there = forward(gpu, algorithm, w, **keeps, **options)
     left = {name: there.outputs[name] for name in STORED if name in there.outputs}
     arrays = (*qkv(w).values(), there.output, there.outputs["lse"], np.zeros_like(there.output))
-    return there, gpu.run(algorithms[f"{algorithm}_backward"], *arrays, **left, **options)
+    return there, gpu.run(algorithms[f"{algorithm}_backward"], *arrays, **left, **_causal(w), **options)
+
+
+def _causal(w: Workload) -> dict[str, bool]:
+    return {"causal": True} if w.causal else {}
 
 
 def moved(arrays: str, *runs: Run) -> int:
