@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import subprocess
 from functools import cache
 from typing import Any
 
@@ -52,6 +53,22 @@ def has(package: str) -> bool:
         return False
 
 
+@cache
+def driver() -> str | None:
+    """The version of NVIDIA's driver, as nvidia-smi says it; None where nothing does."""
+    try:
+        said = subprocess.run(
+            ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
+        ).stdout
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return said.split()[0] if said.split() else None
+
+
 def describe() -> dict[str, Any]:
     """The device and the versions that a measurement depends on, as plain data."""
     t = torch()
@@ -60,6 +77,7 @@ def describe() -> dict[str, Any]:
         versions["triton"] = importlib.import_module("triton").__version__
     if not has_cuda():
         return {"device": "cpu", "threads": t.get_num_threads(), "versions": versions}
+    versions["driver"] = driver()
     p = t.cuda.get_device_properties(0)
     return {
         "device": p.name,
