@@ -1,8 +1,9 @@
 """What the fused backend adds to the kernel that it calls, and how fast its kernels are: ratios within one run.
 
 Run `make bench-fused`; the tables of kernels need a GPU. "wrapper" is sa.gpu.attention without measurement against the bare operator,
-in microseconds a call, as the median of interleaved rounds, for a kernel by its name and for the one that "auto" runs; "auto" is the kernel that kernel="auto" runs against the fastest of all
-kernels that can be called, each by the median of CUDA events; "twin" is the simulator's algorithm in Triton against torch's flash SDPA.
+in microseconds a call, as the median of interleaved rounds, for a kernel by its name and for the one that "auto" runs; "auto" is that one
+against the fastest of all kernels that can be called, each by the median of CUDA events; then the simulator's algorithms in Triton against
+torch's flash SDPA.
 """
 
 import importlib

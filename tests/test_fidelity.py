@@ -6,11 +6,13 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import simattn as sa
 from simattn.analysis.fidelity import compulsory, counted, device, fidelity, loaded, off
-from simattn.analysis.inputs import Workload
+from simattn.analysis.inputs import Workload, draw
+from simattn.analysis.reproduce.execute import both_passes
 from simattn.gpu import counters
 from simattn.show.fidelity_page import report
 
@@ -62,6 +64,14 @@ def test_what_was_found_holds_to_the_byte(measured):
     rows = [row for row in measured.compared() if row.kernel == "efficient" and row.workload.causal and row.workload.n_q == 1000]
     assert {row.workload.d for row in rows} == {64, 128}
     assert {row.read_ratio for row in rows} == {1.0}
+
+
+def test_other_peoples_kernels_move_the_counted_bytes_to_the_byte(measured):
+    """FlashAttention-2 where no block divides the lengths, and CUTLASS's kernel with one query: not a byte more was received."""
+    flash = [row for row in measured.compared() if row.kernel == "flash" and row.workload.n_k == 3001]
+    one = [row for row in measured.compared() if row.kernel == "efficient" and row.kind == "decode"]
+    assert (len(flash), len(one)) == (2, 11)
+    assert {row.read_ratio for row in (*flash, *one)} == {1.0}
 
 
 def test_counts_are_as_near_as_is_claimed(measured):
@@ -188,6 +198,26 @@ def test_the_backward_pass_is_counted_without_what_l2_adds():
     assert found.write > 8 * 2 * u  # a float32 addition to dQ for each of 8 blocks of keys
     assert counted("cudnn", w, ["cudnn_generated_fort_native_sdpa_sm90_flash_bprop_wgmma_f16"], H100) == found
     assert counted("cudnn", w, ["another"], H100) is None
+
+
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("n", [256, 200])
+def test_counts_are_those_of_executed_runs(n, causal):
+    """To the byte: flash is flash2, forward; its backward pass is flash2_backward, less the old dQ that its additions read; the unfused
+    chain is itself."""
+    w = Workload(1, 2, 2, n, n, 64, "float16", causal)
+    tile = "kernel_traits<64, 128, 128, 8"
+    run, backward = both_passes(H100, "flash2", w, Br=128, Bc=128)
+    old = backward.tensors["dQ_acc"].hbm_read - backward.kernels["convert dQ"].hbm_read
+    assert old >= 2 * n * 64 * 4
+    found = counted("flash", w, [f"flash_fwd_kernel<Flash_fwd_{tile}"], H100)
+    assert (found.read, found.write) == (run.hbm_read, run.hbm_write)
+    found = counted("flash", replace(w, backward=True), [f"flash_bwd_dq_dk_dv<Flash_bwd_{tile}"], H100)
+    assert (found.read, found.write) == (backward.hbm_read - old, backward.hbm_write)
+    mask = {"mask": np.tri(n, dtype=bool)} if causal else {}
+    chain = sa.attention(*draw(replace(w, causal=False)), algorithm="unfused_chain", machine=H100, Br=64, Bc=64, **mask)
+    found = counted("unfused", w, ["nvjet_hsh_64x64_", "softmax", "nvjet_hsh_64x64_"], H100)
+    assert (found.read, found.write) == (chain.hbm_read, chain.hbm_write)
 
 
 def test_one_query_sees_every_key_causal_or_not():

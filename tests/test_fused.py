@@ -1,6 +1,7 @@
 """Real kernels: each is right or refuses, the measurement is of the kernel that was asked for, and bad input gets one line."""
 
 import json
+import math
 import os
 import re
 import subprocess
@@ -22,9 +23,10 @@ if not GPU:
 
 import simattn as sa
 from simattn.analysis.cases import Backward, Forward
+from simattn.analysis.fidelity import counted
 from simattn.analysis.inputs import Workload, draw
 from simattn.analysis.options import Options
-from simattn.gpu import auto, backend, call, measured, sdpa, timing
+from simattn.gpu import auto, backend, call, jobs, measured, sdpa, timing
 from simattn.gpu.catalogue import KERNELS
 from simattn.gpu.counters import Profile
 from simattn.gpu.inputs import Inputs, tensor
@@ -150,6 +152,30 @@ def test_partial_results_merge_whatever_the_splits(splits):
         with np.errstate(all="ignore"):  # of the interpreter
             O, lse = (y.cpu().numpy() for y in split_kv(inputs(Q, K, V), splits))
         assert_exact(types.SimpleNamespace(output=O, lse=lse), of, "float16")
+
+
+@pytest.mark.skipif(not TWINS, reason="needs triton")
+@pytest.mark.parametrize(("heads", "kv_heads", "n_k"), [(4, 4, 700), (8, 1, 5000), (12, 2, 9000)])
+def test_the_twins_are_launched_as_they_are_counted(heads, kv_heads, n_k, monkeypatch):
+    """The blocks and the splits of a launch are those of which the simulator counts the bytes."""
+    from simattn.gpu.twins import flash2, split_kv
+
+    h100, launched = sa.machine("h100-sxm"), {}
+    monkeypatch.setattr(split_kv, "slots", lambda _: 2 * h100.sms)
+    monkeypatch.setattr(split_kv, "launch", lambda kernel, _, grid, *rest, **__: launched.setdefault(kernel, (grid, rest)))
+    monkeypatch.setattr(flash2, "shared_memory", lambda _: h100.shared_memory)
+    w = Workload(1, heads, kv_heads, 1, n_k, 64, "float16", causal=False)
+    x = jobs.tensors(w, DEVICE)
+    split_kv.split_kv(x)
+    (splits, *_), (*_, Br, Bc, _, _) = launched[split_kv.partial]
+    assert counted("triton_split_kv", w, (), h100).algorithm == f"split_kv, Br = {Br}, Bc = {Bc}, splits = {splits}"
+    for d in (64, 128):
+        rows = []
+        monkeypatch.setattr(flash2, "tiles", lambda _, r, rows=rows: rows.append(r))
+        monkeypatch.setattr(flash2, "flash2_kernel", {(math.ceil(256 / 128), heads): lambda *_, **__: None})
+        w = Workload(1, heads, kv_heads, 256, 256, d, "float16", causal=False)
+        flash2.flash2(jobs.tensors(w, DEVICE))
+        assert counted("triton_flash2", w, (), h100).algorithm == f"flash2, Br = {rows[0]}, Bc = {rows[1]}"
 
 
 COMPILE = """
@@ -567,6 +593,18 @@ def test_a_tensor_that_is_not_dense_is_named():
     for other in others:
         with pytest.raises(TypeError, match=r"^k is (nested|torch\.\w+): give a dense tensor of one shape$"):
             sa.gpu.attention(x, other, other, measure=False)
+
+
+@pytest.mark.parametrize(("script", "said"), [("echo 580.1.2; echo 580.1.2", "580.1.2"), ("exit 9", None), ("true", None)])
+def test_the_driver_is_named(script, said, tmp_path, monkeypatch):
+    """By nvidia-smi, a line a GPU; None where it fails or says nothing, or is not there."""
+    smi = tmp_path / "nvidia-smi"
+    smi.write_text(f"#!/bin/sh\n{script}\n")
+    smi.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert backend.driver.__wrapped__() == said
+    smi.unlink()
+    assert backend.driver.__wrapped__() is None
 
 
 def test_another_current_gpu_is_refused_at_every_call(monkeypatch):

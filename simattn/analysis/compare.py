@@ -54,10 +54,10 @@ class Result:
             "peak_sram_bytes": count("peak_sram"),
             "hbm_footprint_bytes": count("hbm_footprint"),
             "programs": count("programs"),
-            "max_abs_error": None if err is None else _number(err.max_abs),
-            "rmse": None if err is None else _number(err.rmse),
-            "lse_error": None if err is None else _number(err.lse),
-            "error_over_naive": None if self.times_naive is None else _number(self.times_naive),
+            "max_abs_error": None if err is None else finite(err.max_abs),
+            "rmse": None if err is None else finite(err.rmse),
+            "lse_error": None if err is None else finite(err.lse),
+            "error_over_naive": None if self.times_naive is None else finite(self.times_naive),
             "blocks": None if run is None else run.blocks,
             "predicted_ms": count("predicted_ms"),
             "error": self.failure,
@@ -173,5 +173,6 @@ def _kernel(k: KernelCounts) -> dict[str, int]:
     return asdict(k)
 
 
-def _number(x: float | None) -> float | None:
+def finite(x: float | None) -> float | None:
+    """A number as JSON can hold it: None where it is none."""
     return x if x is not None and math.isfinite(x) else None

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ..analysis.cases import Backward, Forward
-from ..analysis.compare import _number
+from ..analysis.compare import finite
 from ..analysis.fidelity import Row, compulsory, counted, device
 from ..analysis.inputs import Array, Workload, checked_qkv
 from ..analysis.options import Options
@@ -39,8 +39,8 @@ class Compared:
             "kernel": row.kernel, "simulated_as": c and c.algorithm, "counted_read_bytes": c and c.read, "counted_write_bytes": c and c.write,
             **(dict.fromkeys(f"{name}_bytes" for name in BYTES) | measured), "read_ratio": row.read_ratio, "write_ratio": row.write_ratio,
             "ms": row.ms, "peak_bytes": row.peak_bytes, "launched": list(row.launched), "exact": self.exact,
-            "max_abs_error": err and _number(err.max_abs), "rmse": err and _number(err.rmse), "lse_error": err and _number(err.lse),
-            "error_over_naive": _number(self.times_naive), "error": None if row.ms is not None else row.why_not,
+            "max_abs_error": err and finite(err.max_abs), "rmse": err and finite(err.rmse), "lse_error": err and finite(err.lse),
+            "error_over_naive": finite(self.times_naive), "error": None if row.ms is not None else row.why_not,
             "not_measured": row.why_not if row.ms is not None else None,
         }  # fmt: skip
 

@@ -49,11 +49,15 @@ def split_kv(
 
 
 def num_splits(machine: Machine, lanes: int, N: int, d: int, n_k: int, Br: int) -> int:
-    """flash-attn's number of splits on a machine: its KV block is 256 keys for d <= 64, 128 for d <= 128, else 64."""
+    """flash-attn's number of splits on a machine, which runs two thread blocks an SM."""
     if machine.sms is None:
         raise ValueError(f"{machine.name} has no number of SMs for the heuristic: give splits=")
-    key_block = 256 if d <= 64 else 128 if d <= 128 else 64
-    return heuristic(lanes * len(blocks(N, Br)), 2 * machine.sms, math.ceil(n_k / key_block))
+    return heuristic(lanes * len(blocks(N, Br)), 2 * machine.sms, math.ceil(n_k / key_block(d)))
+
+
+def key_block(d: int) -> int:
+    """The keys in one block of flash-attn's split kernel, for heads of width d."""
+    return 256 if d <= 64 else 128 if d <= 128 else 64
 
 
 def heuristic(programs: int, slots: int, key_blocks: int, most: int = 128) -> int:

@@ -5,7 +5,6 @@ silent, they come from the library's sources. Counts are the closed forms, which
 to move more or less than the algorithm does, that is added, and the name says so.
 """
 
-import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -13,10 +12,11 @@ from dataclasses import dataclass, replace
 from ...hierarchy.counts import KernelCounts
 from ...hierarchy.dtypes import accumulation_type, storage_type
 from ...hierarchy.machine import Machine
-from ...kernels.split_kv import heuristic
+from ...kernels.split_kv import key_block, num_splits
 from ..forms import closed_form
 from ..inputs import Workload
 from ..symbols import Problem, Symbols
+from .twins import FLASH2_ROWS, MOST_ROWS, ROOMY, SPLIT_KV_KEYS, flash2_keys, split_kv_rows
 
 FLASH_TILE = re.compile(r"Flash_(?:fwd|bwd)_kernel_traits<(?:\(int\))?\d+, (?:\(int\))?(\d+), (?:\(int\))?(\d+)")
 CUTLASS_TILE = re.compile(r"fmha_cutlassF_\w+_(\d+)x(\d+)_")
@@ -26,9 +26,7 @@ CUBLAS_TILE = re.compile(r"(?:nvjet_\w+?_|tilesize)(\d+)x(\d+)_")
 CUDNN_ROWS = CUDNN_KEYS = CUDNN_BACKWARD_KEYS = 128
 COPY = "direct_copy_kernel"
 HOPPER = re.compile(r"\bg?h[12]00\b")
-TWIN_KEYS = {64: 64, 128: 128}  # by d, the widths of which anything is known here; as simattn/gpu/twins/flash2.py launches it
-ROOMY = 227 * 1024  # bytes of shared memory; as there
-TWIN_ROWS = 64  # that simattn/gpu/twins/split_kv.py packs into a tile
+WIDTHS = (64, 128)  # of which anything is known here
 
 
 @dataclass(frozen=True)
@@ -46,7 +44,7 @@ Names = Sequence[str]
 def counted(kernel: str, w: Workload, launched: Names, machine: Machine) -> Counted | None:
     """What the simulator counts of a kernel on a workload; None where nobody knows what the kernel runs."""
     rule = (BACKWARD if w.backward else FORWARD).get(kernel)
-    fits = w.dtype in ("float16", "bfloat16") and w.d in TWIN_KEYS
+    fits = w.dtype in ("float16", "bfloat16") and w.d in WIDTHS
     return rule(w, launched, machine) if rule is not None and fits else None
 
 
@@ -85,7 +83,7 @@ def _flash(w: Workload, launched: Names, machine: Machine) -> Counted | None:
     packed = replace(w, heads=w.kv_heads, n_q=group, causal=False) if w.n_q == 1 else replace(w, kv_heads=w.heads)
     splits = _splits(packed, machine, 64)
     if "splitkv" in name or (not launched and splits > 1):
-        return _form("split_kv", packed, machine, *(tile or (64, _key_block(w))), splits=splits)
+        return _form("split_kv", packed, machine, *(tile or (64, key_block(w.d))), splits=splits)
     return _form("flash2", packed, machine, *(tile or (128, 128 if w.d <= 64 else 64)))
 
 
@@ -102,7 +100,7 @@ def _whole_tiles(w: Workload, machine: Machine, Br: int, Bc: int) -> Counted | N
     exact = _form("flash2", w, machine, Br, Bc)
     pairs = Symbols(problem(w), Br, Bc, sram=machine.sram).sums()
     beyond = (pairs.T * Br - w.n_q) + 2 * (pairs.P * Bc - pairs.C)  # rows of Q, and of K and V
-    if beyond and not _roomy(machine):
+    if beyond and _shared_memory(machine) < ROOMY:
         return None
     said = f"{exact.algorithm}, whole tiles" if beyond else exact.algorithm
     return Counted(said, exact.read + w.batch * w.heads * beyond * w.d * 2, exact.write)
@@ -125,24 +123,20 @@ def _efficient(w: Workload, launched: Names, machine: Machine) -> Counted | None
 
 
 def _twin_flash2(w: Workload, _: Names, machine: Machine) -> Counted | None:
-    return _whole_tiles(w, machine, 128, TWIN_KEYS[w.d] if _roomy(machine) else 64)
+    return _whole_tiles(w, machine, FLASH2_ROWS, flash2_keys(w.d, _shared_memory(machine)))
 
 
 def _twin_split_kv(w: Workload, _: Names, machine: Machine) -> Counted | None:
     rows = w.heads // w.kv_heads * w.n_q
-    if rows > TWIN_ROWS or (w.causal and w.n_q > 1):
+    if rows > MOST_ROWS or (w.causal and w.n_q > 1):
         return None
     splits = _splits(replace(w, heads=w.kv_heads, n_q=rows), machine, rows)
-    return _form("split_kv", w, machine, 1 << max(4, (rows - 1).bit_length()), 128, splits=splits)
+    return _form("split_kv", w, machine, split_kv_rows(rows), SPLIT_KV_KEYS, splits=splits)
 
 
 def _splits(w: Workload, machine: Machine, Br: int) -> int:
     """flash-attn's heuristic, for heads that share no keys."""
-    return heuristic(w.batch * w.heads * math.ceil(w.n_q / Br), 2 * (machine.sms or 1), math.ceil(w.n_k / _key_block(w)))
-
-
-def _key_block(w: Workload) -> int:
-    return 256 if w.d <= 64 else 128 if w.d <= 128 else 64
+    return num_splits(machine, w.batch * w.heads, w.n_q, w.d, w.n_k, Br)
 
 
 def _unfused(w: Workload, launched: Names, machine: Machine) -> Counted | None:
@@ -188,9 +182,9 @@ def _hopper(machine: Machine) -> bool:
     return HOPPER.search(machine.name) is not None
 
 
-def _roomy(machine: Machine) -> bool:
-    """Whether the twin takes longer blocks; GPUs with that much shared memory have a tensor memory accelerator."""
-    return _hopper(machine) or (machine.shared_memory or 0) >= ROOMY
+def _shared_memory(machine: Machine) -> int:
+    """Bytes a thread block. GPUs with as much as an H100 have a tensor memory accelerator, too."""
+    return ROOMY if _hopper(machine) else machine.shared_memory or 0
 
 
 def _atomic(w: Workload, machine: Machine, Br: int, Bc: int) -> Counted:

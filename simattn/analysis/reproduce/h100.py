@@ -37,7 +37,7 @@ DECODE_NOTES = {
     "flash2": "the keys are not split",
 }
 OUT_ONLY = "the output alone; lse stands apart"
-SPILLS = "an Ampere kernel, which writes far more than its output: registers that spill, most likely"
+SPILLS = "an Ampere kernel, which writes far more than its output: registers that spill, which fidelity.md counts"
 
 
 def rows() -> Iterator[Row]:

@@ -8,10 +8,9 @@ import triton
 import triton.language as tl
 from triton.tools.tensor_descriptor import TensorDescriptor
 
+from ...analysis.fidelity.twins import FLASH2_ROWS, ROOMY, flash2_keys
 from ..inputs import Inputs
 from .step import LOG2E, visit
-
-ROOMY = 227 * 1024  # an H100's shared memory a thread block
 
 
 @triton.jit
@@ -40,17 +39,16 @@ def flash2_kernel(
     tl.store(L + head.to(tl.int64) * N + rows, m * 0.6931472 + tl.log(l), mask=rows < N)  # m is to base 2: × ln 2
 
 
-def flash2(x: Inputs, Br: int = 128, Bc: int | None = None) -> tuple[Any, Any]:
-    """O and lse of flash2_kernel. Bc, unless given, and the stages are the fastest that were measured on an H100; smaller where a GPU
-    has less shared memory than one."""
-    roomy = shared_memory(x.q.device) >= ROOMY
-    Bc = Bc or (128 if roomy and max(x.d, x.d_v) > 64 else 64)
+def flash2(x: Inputs, Br: int = FLASH2_ROWS, Bc: int | None = None) -> tuple[Any, Any]:
+    """O and lse of flash2_kernel. The stages are the fastest that were measured on an H100, and one less on smaller GPUs."""
+    memory = shared_memory(x.q.device)
+    Bc = Bc or flash2_keys(max(x.d, x.d_v), memory)
     O = torch.empty((*x.q.shape[:3], x.d_v), dtype=x.q.dtype, device=x.q.device)
     L = torch.empty(x.q.shape[:3], dtype=torch.float32, device=x.q.device)
     grid = (triton.cdiv(x.n_q, Br), x.lanes)
     flash2_kernel[grid](
         tiles(x.q, Br), tiles(x.k, Bc), tiles(x.v, Bc), tiles(O, Br), L, x.n_q, x.n_k, x.scale * LOG2E, x.n_k - x.n_q, x.group,
-        Br, Bc, x.d, x.d_v, x.causal, num_warps=8, num_stages=3 if roomy else 2,
+        Br, Bc, x.d, x.d_v, x.causal, num_warps=8, num_stages=3 if memory >= ROOMY else 2,
     )  # fmt: skip
     return O, L
 

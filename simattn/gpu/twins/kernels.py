@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from ...analysis.fidelity.twins import MOST_ROWS
 from ..backend import Unavailable, has, has_cuda
 from ..inputs import Inputs
 from ..kernel import HALF, Forward, Kernel, first
 
 WIDTHS = (16, 32, 64, 128)
 MOST_LANES = 65_535  # along the second and the third axis of a grid
-MOST_ROWS = 64  # of a group's queries, which split_kv packs into one tile
 
 
 def _twin(name: str) -> Forward:

@@ -8,11 +8,11 @@ import torch
 import triton
 import triton.language as tl
 
-from ...kernels.split_kv import heuristic
+from ...analysis.fidelity.twins import SPLIT_KV_KEYS, split_kv_rows
+from ...kernels.split_kv import heuristic, key_block
 from ..inputs import Inputs
 from .step import LOG2E, visit
 
-ROWS = 16  # the fewest that tensor cores multiply
 _compiled: dict[Any, Any] = {}
 
 
@@ -53,12 +53,12 @@ def combine(O_split, L_split, O, L, N, splits, d_v: tl.constexpr):  # a thread b
     tl.store(L + i, m + tl.log(l))
 
 
-def split_kv(x: Inputs, splits: int | None = None, Bc: int = 128) -> tuple[Any, Any]:
+def split_kv(x: Inputs, splits: int | None = None, Bc: int = SPLIT_KV_KEYS) -> tuple[Any, Any]:
     """O and lse of partial and combine. The queries of a group are rows of one tile, so K and V are read once a group."""
     (batch, heads, n_q, d), (_, kv_heads, n_k, d_v), dtype, device = x.q.shape, x.v.shape, x.q.dtype, x.q.device
     N, lanes = heads // kv_heads * n_q, batch * kv_heads
     splits = splits or number(lanes, d, n_k, slots(device))
-    Br = max(ROWS, 1 << (N - 1).bit_length())
+    Br = split_kv_rows(N)
     O = torch.empty((batch, heads, n_q, d_v), dtype=dtype, device=device)
     L = torch.empty((batch, heads, n_q), dtype=torch.float32, device=device)
     if splits == 1:
@@ -92,8 +92,7 @@ def launch(kernel: Any, variant: Any, grid: tuple[int, int, int], *args: Any, **
 @cache
 def number(lanes: int, d: int, n_k: int, slots: int) -> int:
     """flash-attn's number of splits: the simulator's own heuristic, for one block of queries."""
-    key_block = 256 if d <= 64 else 128 if d <= 128 else 64
-    return heuristic(lanes, slots, math.ceil(n_k / key_block))
+    return heuristic(lanes, slots, math.ceil(n_k / key_block(d)))
 
 
 @cache
