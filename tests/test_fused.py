@@ -595,6 +595,26 @@ def test_a_tensor_that_is_not_dense_is_named():
             sa.gpu.attention(x, other, other, measure=False)
 
 
+def test_what_is_measured_becomes_a_page(tmp_path, monkeypatch, capsys):
+    """The commands of `make fidelity`, on a grid of one workload: measured into a file, gone on with, and printed as a page."""
+    from simattn import cli_gpu
+
+    w, output = Workload(1, 2, 2, 128, 128, 64, "float16", causal=False), tmp_path / "f.json"
+    monkeypatch.setattr(sa.gpu, "has_cuda", lambda: True)
+    for kernels in (["unfused"], ["unfused", "math"]):
+        monkeypatch.setattr(sa.gpu, "grid", lambda kernels=kernels: [(w, kernel) for kernel in kernels])
+        before = json.loads(output.read_text())["rows"][0]["ms"] if output.exists() else None
+        cli_gpu.fidelity_command(output, seconds=60)
+        rows = json.loads(output.read_text())["rows"]
+        assert [row["kernel"] for row in rows] == kernels
+        assert before in (None, rows[0]["ms"])
+    capsys.readouterr()
+    cli_gpu.report_command(output, tmp_path / "f.png")
+    page = capsys.readouterr().out
+    assert f"| {w} | {rows[0]['ms']:.4f}" in page
+    assert (tmp_path / "f.png").stat().st_size > 1000
+
+
 @pytest.mark.parametrize(("script", "said"), [("echo 580.1.2; echo 580.1.2", "580.1.2"), ("exit 9", None), ("true", None)])
 def test_the_driver_is_named(script, said, tmp_path, monkeypatch):
     """By nvidia-smi, a line a GPU; None where it fails or says nothing, or is not there."""
