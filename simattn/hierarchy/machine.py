@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .account import Account
+from .blas import one_thread
 from .dtypes import FLOAT32, STORAGE, Data, accumulation_type
 from .errors import SramOverflow, unknown
 from .given import Each, Pool
@@ -72,13 +73,14 @@ class Machine:
             raise TypeError(f"{_name(algorithm)}{_plainly(signature)}: an algorithm takes the gpu first, then its arrays")
         asked = [name for name in BLOCK_OPTIONS if name in signature.parameters]
         given = [name for name in asked if name in options]
-        if given or not asked:
-            return self._run(algorithm, signature, args, options)
-        for size in BLOCK_SIZES:
-            try:
-                return self._run(algorithm, signature, args, options | dict.fromkeys(asked, size))
-            except SramOverflow as error:
-                overflow = error
+        with one_thread():
+            if given or not asked:
+                return self._run(algorithm, signature, args, options)
+            for size in BLOCK_SIZES:
+                try:
+                    return self._run(algorithm, signature, args, options | dict.fromkeys(asked, size))
+                except SramOverflow as error:
+                    overflow = error
         overflow.add_note(f"{' and '.join(asked)} of {BLOCK_SIZES} were all tried; give smaller ones")
         raise overflow
 
