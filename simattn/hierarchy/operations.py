@@ -12,6 +12,7 @@ import numpy as np
 
 from .counts import COUNTS, Counts
 from .dtypes import BOOL, FLOAT64, Data, DType, join, round_to, wide
+from .shapes import broadcast, turning
 
 Scalar = float | int | bool
 
@@ -141,9 +142,10 @@ def elementwise(function: Any, operands: tuple[Spec | None, ...], acc: DType) ->
 
 def _broadcast(function: Any, tiles: tuple[Spec, ...]) -> tuple[int, int]:
     shapes = [s.shape for s in tiles]
+    if not broadcast(shapes):
+        advice = turning(tiles, broadcast)
+        raise ValueError(f"np.{function.__name__} of tiles {' and '.join(map(str, shapes))}: the shapes do not broadcast{advice}")
     rows, columns = (max(lengths) for lengths in zip(*shapes, strict=True))
-    if any(r not in (1, rows) or c not in (1, columns) for r, c in shapes):
-        raise ValueError(f"np.{function.__name__} of tiles {' and '.join(map(str, shapes))}: the shapes do not broadcast")
     return rows, columns
 
 
@@ -183,6 +185,30 @@ def reduction(function: Any, tile: Spec, axis: int | tuple[int, int], acc: DType
 
 
 @cache
+def concatenation(tiles: tuple[Spec, ...], axis: Any) -> Operation:
+    """Tiles of one type after one another: a copy, which reads and writes bytes but computes nothing. Index tiles decide no type."""
+    shapes = [s.shape for s in tiles]
+    types = {s.dtype for s in [t for t in tiles if not t.index] or tiles}
+    if len(types) > 1 or BOOL in {s.dtype for s in tiles} - types:
+        names = " and ".join(dict.fromkeys(s.dtype.name for s in tiles))
+        raise TypeError(f"concatenate of {names}: it takes tiles of one type; cast with .astype(...)")
+    other = -3 - axis  # the axis that does not grow
+    if len({shape[other] for shape in shapes}) > 1:
+        grow, equal = ("rows", "columns") if axis == -2 else ("columns", "rows")
+        advice = turning(tiles, lambda shapes: len({shape[other] for shape in shapes}) == 1)
+        raise ValueError(f"concatenate of {grow} of tiles {' and '.join(map(str, shapes))}: their {equal} must be equal{advice}")
+    length, number = sum(shape[axis] for shape in shapes), types.pop()
+    shape = (length, shapes[0][1]) if axis == -2 else (shapes[0][0], length)
+    result = spec(shape, number, all(s.index for s in tiles))
+
+    def compute(*parts: Data) -> Data:
+        lanes = np.broadcast_shapes(*(x.shape[:-2] for x in parts))
+        return np.concatenate([np.broadcast_to(round_to(x, number), (*lanes, *x.shape[-2:])) for x in parts], axis=axis)
+
+    return Operation("concatenate", result, _vector(tiles, result, 0), compute, tiles)
+
+
+@cache
 def matmul(a: Spec, b: Spec, acc: DType) -> Operation:
     """The product of two tiles of one storage type, of their rounded values, in `acc`."""
     if a.index or b.index or BOOL in (a.dtype, b.dtype):
@@ -190,7 +216,8 @@ def matmul(a: Spec, b: Spec, acc: DType) -> Operation:
     if a.dtype != b.dtype:
         raise TypeError(f"matmul of {a.dtype.name} and {b.dtype.name}: it takes two tiles of one type; write P.astype(V.dtype) @ V")
     if a.shape[1] != b.shape[0]:
-        raise ValueError(f"matmul of tiles {a.shape} and {b.shape}: {a.shape[1]} columns do not meet {b.shape[0]} rows")
+        advice = "; `.T` of the second would fit" if a.shape[1] == b.shape[1] else ""
+        raise ValueError(f"matmul of tiles {a.shape} and {b.shape}: {a.shape[1]} columns do not meet {b.shape[0]} rows{advice}")
     (m, k), n = a.shape, b.shape[1]
     result = spec((m, n), acc)
 

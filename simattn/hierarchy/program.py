@@ -14,7 +14,7 @@ from . import operations
 from .dtypes import Data, storage_type, wide
 from .errors import SramOverflow
 from .execute import Record, execute, seen
-from .host import scalar
+from .host import describe, scalar
 from .operations import Operation
 from .overflow import overflow
 from .tile import Tile
@@ -67,6 +67,17 @@ class Program:
             raise ValueError(f"{operations.REDUCTIONS[function]} of {tile!r} along axis {axis!r}: the axes are 0 and 1")
         operation = operations.reduction(function, tile._spec, AXES[axis], self._acc)
         return self._on(operation, tile)
+
+    def _concatenate(self, tiles: Any, axis: Any) -> Tile:
+        """Tiles after one another along an axis, copied."""
+        stray = next((x for x in tiles if not isinstance(x, Tile)), None)
+        if stray is not None:
+            scalar(stray)  # says what to do with an array
+            raise TypeError(f"concatenate of {describe(stray)}: it takes tiles; make one with sram.full")
+        if axis not in (0, 1, -1, -2):
+            raise ValueError(f"concatenate along axis {axis!r}: 0 puts tiles below one another, 1 beside one another")
+        operation = operations.concatenation(tuple(tile._spec for tile in tiles), AXES[axis])
+        return self._record(operation, tuple(map(self._own, tiles)), tuple(tiles))
 
     def _cast(self, tile: Tile, dtype: Any) -> Tile:
         """A tile rounded to another storage type."""

@@ -12,8 +12,8 @@ class Sealed:
     __hash__: ClassVar[None] = None  # type: ignore[assignment]
     _remedy: ClassVar[str]
 
-    def _refuse(self, action: str) -> NoReturn:
-        raise TypeError(f"{self!r}: no {action} here; {self._remedy}")
+    def _refuse(self, action: str, remedy: str = "") -> NoReturn:
+        raise TypeError(f"{self!r}: no {action} here; {remedy or self._remedy}")
 
     def __array__(self, *args: Any, **kwargs: Any) -> NoReturn:
         self._refuse("conversion to a NumPy array")

@@ -12,6 +12,7 @@ from .hbm import ADDED, LANE_AXES, LOADED, STORED, HbmArray
 from .host import describe, scalar
 from .operations import Operation, spec
 from .program import Program
+from .shapes import turning
 from .tile import Tile
 
 
@@ -127,7 +128,8 @@ class Sram(Program):
         if array._marks is None:
             raise TypeError(f"{action} {array.name}: inputs are read-only; make an output with gpu.empty(...)")
         if tile.shape != shape:
-            raise ValueError(f"{action} {array.name}: the slice is {shape}, the tile {tile.shape}; they must be equal")
+            advice = turning([tile._spec], lambda shapes: shapes[0] == shape)
+            raise ValueError(f"{action} {array.name}: the slice is {shape}, the tile {tile.shape}; they must be equal{advice}")
         if (array.dtype == BOOL) != (tile.dtype == BOOL) or (array.dtype == BOOL and kind is transfers.atomic_add):
             raise TypeError(f"{action} {array.name}: a {tile.dtype.name} tile, but the array is {array.dtype.name}")
         return kind(array.name, tile._spec, array.dtype)  # type: ignore[no-any-return]

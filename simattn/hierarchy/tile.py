@@ -1,7 +1,9 @@
 """Tiles in SRAM: plain NumPy to write, counted to run."""
 
+import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 import numpy as np
 
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
     from .sram import Sram
 
 ALL = slice(None)
+MISSING: Any = object()
 
 Operand = Any  # a tile or a Python scalar; what else there is, the machine refuses
 
@@ -116,6 +119,15 @@ class Tile(Sealed):
         """The minimum over an axis. `keepdims=True` must be given."""
         return self._sram._reduce(np.minimum, self, axis, keepdims)
 
+    def mean(self, axis: Any = None, *, keepdims: bool = False) -> "Tile":
+        """The mean over an axis: `.sum` in `gpu.acc`, divided by the number of elements. `keepdims=True` must be given."""
+        total = self.sum(axis, keepdims=keepdims)
+        return total / (math.prod(self.shape) // math.prod(total.shape))
+
+    def clip(self, min: Any = None, max: Any = None) -> "Tile":
+        """`np.minimum(np.maximum(x, min), max)`; a bound that is None is none."""
+        return _clip(self, min, max)  # type: ignore[no-any-return]
+
     def __repr__(self) -> str:
         size = "index" if self._spec.index else f"{self.nbytes:,} B"
         return f"Tile {self.shape} {self.dtype.name} {size}"
@@ -131,7 +143,11 @@ class Tile(Sealed):
             return self._sram._reduce(ufunc, inputs[0], kwargs.get("axis", 0), kwargs.get("keepdims", False))
         if method != "__call__":
             self._refuse(f"np.{ufunc.__name__}.{method}")
-        return self._refuse(f"{'=, '.join(kwargs)}= in np.{ufunc.__name__}")
+        more = _of_several(ufunc.__name__) if kwargs.keys() == {"out"} and len(inputs) == 2 else ""
+        return self._refuse(f"{'=, '.join(kwargs)}= in np.{ufunc.__name__}", more)
+
+    def __array__(self, *args: Any, **kwargs: Any) -> NoReturn:
+        self._refuse("conversion to a NumPy array, alone or in a list,", f"{self._remedy}; {_of_several('maximum')}")
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> "Tile":
         if function not in _FUNCTIONS:
@@ -168,6 +184,28 @@ def _transpose(a: Tile) -> Tile:
     return a.T
 
 
+def _of_several(name: str) -> str:
+    return f"np.{name} of several tiles is functools.reduce(np.{name}, tiles)"
+
+
+def _clip(a: Any, a_min: Any = MISSING, a_max: Any = MISSING, *, min: Any = None, max: Any = None) -> Any:
+    if (a_min is MISSING) != (a_max is MISSING):
+        raise TypeError("np.clip takes both bounds, as np.clip(x, 0, None); None is no bound")
+    if a_min is not MISSING and not (min is None and max is None):
+        raise ValueError("np.clip takes its bounds as a_min and a_max, or as min and max, not as both")
+    lower, upper = (min, max) if a_min is MISSING else (a_min, a_max)
+    a = a if lower is None else np.maximum(a, lower)
+    return a if upper is None else np.minimum(a, upper)
+
+
+def _concatenate(tiles: Any, axis: Any = 0) -> Tile:
+    tiles = tuple(tiles)
+    first = next((tile for tile in tiles if isinstance(tile, Tile)), None)
+    if first is None:
+        raise TypeError("concatenate takes a list or a tuple of tiles")
+    return first._sram._concatenate(tiles, axis)
+
+
 def _method(name: str) -> Callable[..., Tile]:
     def function(a: Tile, axis: Any = None, *, keepdims: bool = False) -> Tile:
         return getattr(a, name)(axis, keepdims=keepdims)  # type: ignore[no-any-return]
@@ -177,5 +215,6 @@ def _method(name: str) -> Callable[..., Tile]:
 
 _FUNCTIONS: dict[Any, Callable[..., Tile]] = {
     np.where: _where, np.transpose: _transpose, np.sum: _method("sum"),
-    np.max: _method("max"), np.amax: _method("max"), np.min: _method("min"), np.amin: _method("min"),
+    np.max: _method("max"), np.amax: _method("max"), np.min: _method("min"), np.amin: _method("min"), np.mean: _method("mean"),
+    np.clip: _clip, np.concatenate: _concatenate, np.vstack: _concatenate, np.hstack: partial(_concatenate, axis=1),
 }  # fmt: skip
