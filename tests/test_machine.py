@@ -63,7 +63,7 @@ RACES = {
 def test_thread_blocks_of_one_launch_cannot_talk(race):
     """A load or store that, on a GPU, would race with another thread block of the launch raises; a part that overlaps is enough."""
     with pytest.raises(RuntimeError, match=race):
-        two_launches(RACES[race], nothing)()
+        two_launches(lambda sram, i, X, O, A: sram.store(A[i], sram.load(X[i])), RACES[race])()
 
 
 def test_thread_blocks_meet_in_a_later_launch():
@@ -79,13 +79,6 @@ def test_inputs_are_read_only():
     """Storing into an input raises, and says how to make an output."""
     with pytest.raises(TypeError, match=r"read-only.*gpu\.empty"):
         two_launches(lambda sram, i, X, O, A: sram.store(X[i], sram.load(X[i])), nothing)()
-
-
-def test_what_was_never_stored_is_nan():
-    """`empty` is full of NaN in every storage type, so a forgotten store shows."""
-    for dtype in ("float64", "float32", "float16", "bfloat16", "float8_e4m3fn", "float8_e5m2"):
-        run = ROOMY.run(lambda gpu, X, dtype=dtype: gpu.empty((2, 2), name="O", dtype=dtype), X4)
-        assert np.isnan(run.output.astype(np.float64)).all()
 
 
 def test_launches_begin_and_end_in_order():
@@ -121,9 +114,12 @@ def test_several_grid_axes_make_a_product():
     seen = []
 
     def kernel(gpu, X):
-        for _, i, j in gpu.launch("pairs", range(2), "ab"):
+        O = gpu.empty((2, 1))
+        for sram, i, j in gpu.launch("pairs", range(2), "ab"):
             seen.append((i, j))
-        return gpu.empty((1, 1))
+            if j == "a":
+                sram.store(O[i : i + 1], sram.zeros((1, 1)))
+        return O
 
     assert ROOMY.run(kernel, X4).programs == 4
     assert seen == [(0, "a"), (0, "b"), (1, "a"), (1, "b")]

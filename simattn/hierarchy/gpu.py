@@ -14,7 +14,7 @@ import numpy as np
 from .account import Account, Plan
 from .dtypes import BOOL, Data, DType, storage_type
 from .errors import HbmOverflow
-from .hbm import LANE_AXES, HbmArray
+from .hbm import LANE_AXES, UNWRITTEN, HbmArray, unwritten
 from .host import describe
 from .operations import Operation
 from .sram import Sram
@@ -71,7 +71,10 @@ class Gpu:
         return self._total
 
     def empty(self, shape: Any, *, name: str | None = None, dtype: Any = None, like: HbmArray | None = None) -> HbmArray:
-        """An array in HBM of that shape a head, full of NaN; of the first input's type unless given, with the heads of `like`."""
+        """An array in HBM of that shape a head; of the first input's type unless given, with the heads of `like`.
+
+        It can be loaded where something was stored, and returned when all of it was.
+        """
         name = name or f"array{len(self._made)}"
         if name in self._made or name in self._taken:
             raise ValueError(f"gpu.empty: there is an array {name!r} already")
@@ -87,7 +90,7 @@ class Gpu:
         nbytes = math.prod((*lanes, *map(int, shape))) * kind.itemsize
         self._refuse_beyond_memory(name, nbytes)
         refuse_beyond_host(name, nbytes)
-        made = HbmArray(name, np.full((*lanes, *shape), np.nan, kind), self, np.zeros(shape, np.uint8))
+        made = HbmArray(name, np.full((*lanes, *shape), np.nan, kind), self, np.full(shape, UNWRITTEN, np.uint8))
         self._made[name] = made
         return made
 
@@ -126,7 +129,7 @@ class Gpu:
 
     def _programs(self, kernel: str, grid: tuple[Iterable[Any], ...], lanes: tuple[int, ...]) -> Iterator[Any]:
         for made in self._made.values():
-            made._marks.fill(0)  # type: ignore[union-attr]
+            np.bitwise_and(made._marks, UNWRITTEN, out=made._marks)  # type: ignore[arg-type]
         recorded = 0
         for index in zip(*grid, strict=True) if len(grid) == 1 else itertools.product(*grid):
             sram = Sram(self, kernel, sys._getframe(1), lanes)
@@ -162,6 +165,10 @@ class Gpu:
         returned = {output.name for output in outputs}
         if len(returned) < len(outputs):
             raise TypeError(f"the algorithm returned {', '.join(output.name for output in outputs)}: each array once")
+        for output in outputs:
+            marks: Data = output._marks
+            if np.bitwise_and(marks, UNWRITTEN).any():
+                raise RuntimeError(f"output {output.name} {output.shape}: nothing wrote {unwritten(marks, output)}; store every slice of it")
         self._account.footprint += sum(made._data.nbytes for name, made in self._made.items() if name not in returned)
         self._made.clear()  # arrays know their run: without this they would wait for the garbage collector, S and P among them
         return outputs

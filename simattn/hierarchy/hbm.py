@@ -4,6 +4,8 @@ import math
 import operator
 from typing import Any, ClassVar, NoReturn
 
+import numpy as np
+
 from .dtypes import Data, DType
 from .operations import Operation
 from .sealed import Sealed
@@ -12,7 +14,8 @@ LANE_AXES = 3  # (batch, kv_head, group) lead every array's data; the algorithm 
 
 ALL_LANES = (slice(None),) * LANE_AXES
 
-LOADED, STORED, ADDED = 1, 2, 4  # bits: what other thread blocks of the current launch did to an element
+UNWRITTEN = 1  # a bit of each element of what `gpu.empty` made, until something is stored there
+LOADED, STORED, ADDED = 2, 4, 8  # bits: what other thread blocks of the current launch did to an element
 
 
 class HbmArray(Sealed):
@@ -75,6 +78,24 @@ class HbmArray(Sealed):
 
     def __array_function__(self, function: Any, *args: Any) -> NoReturn:
         self._refuse(f"np.{function.__name__}")
+
+
+def unwritten(marks: Data, whole: HbmArray) -> str:
+    """How much of an array, or of the part of it that these marks are of, nothing has written, and the first slice of that."""
+    never, everywhere = marks == UNWRITTEN, np.zeros(whole.shape, np.bool_)
+    offset = marks.ctypes.data - whole._marks.ctypes.data  # type: ignore[union-attr]
+    np.ndarray(marks.shape, np.bool_, everywhere, offset, marks.strides)[...] = never  # one byte a mark, as a truth value
+    *lead, row, column = (int(i) for i in np.unravel_index(everywhere.argmax(), whole.shape))
+    plane = everywhere[tuple(lead)]
+    columns = _run(plane[row, column:])
+    rows = _run(plane[row:, column : column + columns].all(axis=1))
+    place = ", ".join([*map(str, lead), f"{row}:{row + rows}", f"{column}:{column + columns}"])
+    return f"{np.count_nonzero(never):,} of {marks.size:,} elements, the first {whole.name}[{place}]"
+
+
+def _run(truth: Data) -> int:
+    """How many are true before the first that is not."""
+    return len(truth) if truth.all() else int(truth.argmin())
 
 
 def _refused(symbol: str) -> Any:

@@ -49,7 +49,7 @@ class Workload:
 
     @classmethod
     def of(cls, positional: Mapping[str, Any], keywords: Mapping[str, Any], pack: bool) -> "Workload":
-        """Arrange what a run was given: arrays (N, d) or (batch, heads, N, d), pools of pages, tables of integers, `each`.
+        """Arrange what a run was given: arrays (N, d) or (batch, heads, N, d), rows (n,), pools of pages, tables of integers, `each`.
 
         ValueError or TypeError names the one that does not fit.
         """
@@ -59,8 +59,10 @@ class Workload:
         plain = {name: x for name, x in given.items() if isinstance(x, np.ndarray) and name not in tables}
         for name, x in {**plain, **pools}.items():
             _check(name, x)
-        leading = {name: x for name, x in plain.items() if name in positional}
-        dimensions = {x.ndim for x in leading.values()}
+        rows = {name: x[None] for name, x in plain.items() if x.ndim == 1}  # (1, n), the same for every lane
+        plain |= rows
+        leading = {name: x for name, x in plain.items() if name in positional and name not in rows}
+        dimensions = {x.ndim for x in leading.values()} or {x.ndim for name, x in rows.items() if name in positional}
         if len(dimensions) > 1:
             raise ValueError(f"{_shapes(leading)}: give all of them as (N, d) or all as (batch, heads, N, d)")
         four = {name: x if x.ndim == 4 else x[None, None] for name, x in plain.items()}
@@ -176,8 +178,9 @@ def _check(name: str, x: Data) -> None:
         raise TypeError(f"{name} is a masked array: fill it, and give the mask apart")
     if x.dtype.newbyteorder("=") not in (*STORAGE.values(), BOOL):
         raise TypeError(f"{name} has type {x.dtype}: HBM stores {', '.join(STORAGE)} or bool; convert it with .astype(...)")
-    if x.ndim not in (2, 4):
-        raise ValueError(f"{name} has shape {x.shape}: give (N, d) or (batch, heads, N, d); {name}[None] adds a batch of one")
+    if x.ndim not in (1, 2, 4):
+        advice = f"{name}[None] adds a batch of one" if x.ndim == 3 else "or (n,) for a row"
+        raise ValueError(f"{name} has shape {x.shape}: give (N, d) or (batch, heads, N, d); {advice}")
     if 0 in x.shape:
         raise ValueError(f"{name} has shape {x.shape}: no length may be 0")
 

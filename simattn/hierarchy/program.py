@@ -59,12 +59,13 @@ class Program:
             raise TypeError("matmul takes two tiles, not a scalar; multiply by a scalar with *")
         return operations.matmul(*specs, self._acc)
 
-    def _reduce(self, function: Any, tile: Tile, axis: Any, keepdims: bool) -> Tile:
-        """A sum, maximum or minimum along an axis, which stays as a length of 1."""
+    def _reduce(self, function: Any, tile: Tile, axis: Any, keepdims: bool, name: str | None = None) -> Tile:
+        """A sum, maximum or minimum along an axis, which stays as a length of 1; name: what it is part of."""
+        name = name or operations.REDUCTIONS[function]
         if keepdims is not True:
-            raise TypeError(f"{operations.REDUCTIONS[function]} of {tile!r}: tiles stay two-dimensional, so say keepdims=True")
+            raise TypeError(f"{name} of {tile!r}: tiles stay two-dimensional, so say keepdims=True")
         if axis not in AXES:
-            raise ValueError(f"{operations.REDUCTIONS[function]} of {tile!r} along axis {axis!r}: the axes are 0 and 1")
+            raise ValueError(f"{name} of {tile!r} along axis {axis!r}: the axes are 0 and 1")
         operation = operations.reduction(function, tile._spec, AXES[axis], self._acc)
         return self._on(operation, tile)
 

@@ -8,7 +8,7 @@ import numpy as np
 from . import transfers
 from .dtypes import BOOL, Data, limits, round_to, storage_type
 from .given import INTEGER
-from .hbm import ADDED, LANE_AXES, LOADED, STORED, HbmArray
+from .hbm import ADDED, LANE_AXES, LOADED, STORED, UNWRITTEN, HbmArray, unwritten
 from .host import describe, scalar
 from .operations import Operation, spec
 from .program import Program
@@ -31,6 +31,8 @@ class Sram(Program):
         if array._marks is not None:
             if (mark := array._marks.max()) > LOADED:
                 self._race(array, "loads", mark)
+            if np.bitwise_and(array._marks, UNWRITTEN).any():
+                self._refuse_unwritten(array, "loads")
             self._touch(array, LOADED)
         return self._record(array._load, (), (data,))
 
@@ -47,9 +49,10 @@ class Sram(Program):
                 "sram.atomic_add"
             )
         marks: Data = array._marks  # type: ignore[assignment]
-        if np.count_nonzero(marks):
-            self._race(array, "overwrites", marks.max())
+        if (mark := marks.max()) > UNWRITTEN:
+            self._race(array, "overwrites", mark)
         self._record(operation, (self._own(tile),), (array._data, tile))
+        marks.fill(0)
         self._touch(array, STORED)
 
     def atomic_add(self, array: HbmArray, tile: Tile) -> None:
@@ -61,6 +64,8 @@ class Sram(Program):
         marks: Data = array._marks  # type: ignore[assignment]
         if other := np.bitwise_and(marks, LOADED | STORED).max():
             self._race(array, "adds to", other)
+        if np.bitwise_and(marks, UNWRITTEN).any():
+            self._refuse_unwritten(array, "adds to")
         batch, heads, shared, *_ = array._data.shape
         if (batch, heads) != self._lanes[:2]:
             raise ValueError(f"atomic_add to {array.name}: it is shared by other heads than those of a group")
@@ -154,6 +159,10 @@ class Sram(Program):
         if array._data.ndim != LANE_AXES + 2 or not rows or not columns:
             raise ValueError(f"{action} {array.name}: a slice of shape {array.shape}; tiles have two dimensions, each at least 1")
         return rows, columns
+
+    def _refuse_unwritten(self, array: HbmArray, does: str) -> NoReturn:
+        never = unwritten(array._marks, self._gpu._made[array.name])  # type: ignore[arg-type]
+        raise RuntimeError(f"{self._kernel}: a thread block {does} what nothing has stored yet: {never}")
 
     def _race(self, array: HbmArray, does: str, mark: int) -> NoReturn:
         did = "added to" if mark & ADDED else "stored" if mark & STORED else "loaded"

@@ -121,7 +121,7 @@ class Tile(Sealed):
 
     def mean(self, axis: Any = None, *, keepdims: bool = False) -> "Tile":
         """The mean over an axis: `.sum` in `gpu.acc`, divided by the number of elements. `keepdims=True` must be given."""
-        total = self.sum(axis, keepdims=keepdims)
+        total = self._sram._reduce(np.add, self, axis, keepdims, "mean")
         return total / (math.prod(self.shape) // math.prod(total.shape))
 
     def clip(self, min: Any = None, max: Any = None) -> "Tile":

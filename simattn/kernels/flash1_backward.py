@@ -7,7 +7,7 @@ import numpy as np
 from ..hierarchy.gpu import Gpu
 from ..hierarchy.grid import blocks, size
 from ..hierarchy.hbm import HbmArray
-from .gradient import Gradient
+from .gradient import Gradient, check_lse
 from .scores import Scores
 from .softmax import lowest, rowsum
 
@@ -21,6 +21,7 @@ def flash1_backward(
     pass and kept in HBM, so O is read once; dQ is not read on that pass.
     """
     scores = Scores(Q, K, V, **options)
+    check_lse(lse, Q)
     (N, d), d_v = Q.shape, V.shape[1]
     D, dQ = gpu.empty((N, 1), name="D", dtype=gpu.acc), gpu.empty((N, d), name="dQ")
     dK, dV = (Gradient(gpu, x, name, Bc, scores.n_k) for x, name in ((K, "dK"), (V, "dV")))

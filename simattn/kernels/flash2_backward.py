@@ -7,7 +7,7 @@ import numpy as np
 from ..hierarchy.gpu import Gpu
 from ..hierarchy.grid import blocks, size
 from ..hierarchy.hbm import HbmArray
-from .gradient import Gradient
+from .gradient import Gradient, check_lse
 from .scores import Scores
 from .softmax import lowest, rowsum
 
@@ -21,6 +21,7 @@ def flash2_backward(
     up in the accumulation type and converted by another.
     """
     scores = Scores(Q, K, V, **options)
+    check_lse(lse, Q)
     D = gpu.empty(lse.shape, name="D", dtype=gpu.acc)
     dQ = Gradient(gpu, Q, "dQ", Br, atomic=True)
     dK, dV = (Gradient(gpu, x, name, Bc, scores.n_k) for x, name in ((K, "dK"), (V, "dV")))

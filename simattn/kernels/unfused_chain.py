@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from ..hierarchy.dtypes import BOOL
 from ..hierarchy.gpu import Gpu
 from ..hierarchy.grid import blocks, size
 from ..hierarchy.hbm import HbmArray
@@ -49,4 +50,9 @@ def unfused_chain(
         for j in j_blocks:
             Oi = Oi + sram.load(stored[-1][i, j]).astype(V.dtype) @ sram.load(V[j])
         sram.store(O[i], Oi)
+    hidden = blocks(n_k, Bc, scores.n_k) if return_P else []
+    for sram, i, j in gpu.launch("zero P", i_blocks, hidden) if hidden else ():
+        zero = sram.zeros((size(i), size(j)))
+        for x in stored:
+            sram.store(x[i, j], zero != 0 if x.dtype == BOOL else zero)
     return (O, L, *stored) if return_P else (O, L)
