@@ -33,6 +33,7 @@ from .kernels import (
     flash2_backward,
     flash3_fp8,
     incremental,
+    layer_norm,
     linformer,
     local_global,
     longformer,
@@ -44,7 +45,10 @@ from .kernels import (
     paged,
     performer,
     recompute_decode,
+    row_sum,
     split_kv,
+    tiled_matmul,
+    transpose,
     unfused_chain,
     unfused_chain_backward,
 )  # fmt: skip
@@ -59,11 +63,12 @@ LATER = {"gpu": ".gpu", "closed_form": ".analysis.forms", "Problem": ".analysis.
 __version__ = "0.1.0"
 
 __all__ = [
-    "Comparison", "HbmOverflow", "KiB", "Machine", "Problem", "Run", "SramOverflow", "algorithms", "attention", "attention_backward",
-    "attention_truth", "bigbird", "block_diagonal", "block_sparse", "blocks", "closed_form", "compare", "dynamic_conv", "each", "flash1",
-    "flash1_backward", "flash2", "flash2_backward", "flash3_fp8", "gpu", "hadamard", "incremental", "linformer", "local_global", "longformer",
-    "machine", "machines", "mla", "naive", "naive_backward", "online_softmax", "orthogonal_features", "packs_groups", "paged",
-    "performer", "pool", "quantize", "recompute_decode", "size", "split_kv", "unfused_chain", "unfused_chain_backward",
+    "Comparison", "HbmOverflow", "KiB", "Machine", "Problem", "Run", "SramOverflow", "algorithms", "attention",
+    "attention_backward", "attention_truth", "bigbird", "block_diagonal", "block_sparse", "blocks", "closed_form", "compare",
+    "dynamic_conv", "each", "flash1", "flash1_backward", "flash2", "flash2_backward", "flash3_fp8", "gpu", "hadamard",
+    "incremental", "layer_norm", "linformer", "local_global", "longformer", "machine", "machines", "mla", "naive",
+    "naive_backward", "online_softmax", "orthogonal_features", "packs_groups", "paged", "performer", "pool", "quantize",
+    "recompute_decode", "row_sum", "size", "split_kv", "tiled_matmul", "transpose", "unfused_chain", "unfused_chain_backward",
 ]  # fmt: skip
 
 

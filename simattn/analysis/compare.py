@@ -1,5 +1,6 @@
 """Algorithms side by side: what they move, what they err by, and whether they are exact."""
 
+import inspect
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
@@ -8,9 +9,9 @@ from typing import Any
 from ..hierarchy.catalogue import machine as catalogue_machine
 from ..hierarchy.counts import KernelCounts
 from ..hierarchy.errors import unknown
-from ..hierarchy.machine import Machine
+from ..hierarchy.machine import BLOCK_OPTIONS, Machine
 from ..hierarchy.run import Run
-from ..kernels import algorithms, flash3_fp8, mla, paged
+from ..kernels import BASICS, algorithms, flash3_fp8, mla, paged
 from .cases import Backward, Forward
 from .inputs import SCORES, Array, Workload, checked_qkv, parameters
 from .options import Options, elementwise
@@ -18,7 +19,7 @@ from .shown import Shown
 from .truth import Error
 
 Progress = Callable[[str], None]
-OTHER_INPUTS = (paged, mla, flash3_fp8)  # than Q, K and V: `gpu.run` runs them
+OTHER_INPUTS = (paged, mla, flash3_fp8, *BASICS)  # than Q, K and V: `gpu.run` runs them
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,7 @@ def compare(
     known = {name.removesuffix("_backward"): f for name, f in taken.items()}
     for name in names:
         if name not in known:
-            raise ValueError(unknown("algorithm" + " with a backward pass" * backward, name, known))
+            raise ValueError(_not_compared(name, known, backward))
     if not names:
         raise ValueError(f"no algorithm to compare; known: {', '.join(known)}")
     Q, K, V = checked_qkv(Q, K, V)
@@ -157,6 +158,25 @@ def compare(
     allowed = case.allowed(reference, truth)
     results = tuple(_result(name, run, case.error, truth, reference, allowed) for name, run in runs.items())
     return Comparison(machine, workload, results, title)
+
+
+def _not_compared(name: str, known: Iterable[str], backward: bool) -> str:
+    """Why a name is not compared: nobody knows it, or it takes other inputs, and how to run it then."""
+    others = {f.__name__: f for f in OTHER_INPUTS}
+    if name in others:
+        needed = [
+            p for p in inspect.signature(others[name]).parameters.values() if p.default is p.empty and p.kind is not p.VAR_KEYWORD
+        ]
+        given = (f"{p.name}=..." if p.kind is p.KEYWORD_ONLY else p.name for p in needed[1:] if p.name not in BLOCK_OPTIONS)
+        return f"{name} takes other inputs than Q, K and V: run it as gpu.run(sa.{name}, {', '.join(given)})"
+    if backward:
+        return unknown("algorithm with a backward pass", name, known)
+    nearest = unknown("algorithm", name, [*known, *others])
+    if "did you mean" in nearest:
+        return nearest
+    basics = [f.__name__ for f in BASICS]
+    rest = ", ".join(other for other in others if other not in basics)
+    return f"{unknown('algorithm', name, known)}; only by gpu.run: {rest}; basics, by gpu.run too: {', '.join(basics)}"
 
 
 def _result(

@@ -168,7 +168,9 @@ class Gpu:
         for output in outputs:
             marks: Data = output._marks
             if np.bitwise_and(marks, UNWRITTEN).any():
-                raise RuntimeError(f"output {output.name} {output.shape}: nothing wrote {unwritten(marks, output)}; store every slice of it")
+                raise RuntimeError(
+                    f"output {output.name} {output.shape}: nothing wrote {unwritten(marks, output)}; store every slice of it"
+                )
         self._account.footprint += sum(made._data.nbytes for name, made in self._made.items() if name not in returned)
         self._made.clear()  # arrays know their run: without this they would wait for the garbage collector, S and P among them
         return outputs

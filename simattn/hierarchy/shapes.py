@@ -27,8 +27,8 @@ def turning(tiles: Sequence[Shaped], fit: Callable[[Sequence[Shape]], bool]) -> 
     for k in sorted(range(len(tiles)), key=lambda k: not tiles[k].index):
         rows, columns = shapes[k]
         if (rows == 1) != (columns == 1) and fit([*shapes[:k], (columns, rows), *shapes[k + 1 :]]):
-            name = "arange" if tiles[k].index else f"the tile {shapes[k]}"
+            tile = f"the tile {shapes[k]}"
             if rows == 1:
-                return f"; {name} is a row: `.T` makes a column"
-            return f"; {name}{'.T' * tiles[k].index} is a column: `.T` makes a row"
+                return f"; {'arange' if tiles[k].index else tile} is a row: `.T` makes a column"
+            return f"; {'arange.T' if tiles[k].index else tile} is a column: `.T` makes a row"
     return ""

@@ -1,4 +1,4 @@
-"""Attention algorithms: one idea, one file."""
+"""Attention algorithms, and the basics that are none: one idea, one file."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,6 +14,7 @@ from .approximate import (
     orthogonal_features,
     performer,
 )
+from .basics import BASICS, layer_norm, row_sum, tiled_matmul, transpose
 from .block_sparse import block_sparse
 from .flash1 import flash1
 from .flash1_backward import flash1_backward
@@ -34,6 +35,7 @@ from .unfused_chain_backward import unfused_chain_backward
 __all__ = [
     "APPROXIMATE",
     "BACKWARD",
+    "BASICS",
     "DECODING",
     "FORWARD",
     "algorithms",
@@ -46,6 +48,7 @@ __all__ = [
     "flash2",
     "flash2_backward", "flash3_fp8",
     "incremental",
+    "layer_norm",
     "linformer",
     "local_global",
     "longformer",
@@ -57,7 +60,10 @@ __all__ = [
     "paged",
     "performer",
     "recompute_decode",
+    "row_sum",
     "split_kv",
+    "tiled_matmul",
+    "transpose",
     "unfused_chain",
     "unfused_chain_backward",
 ]  # fmt: skip
@@ -67,6 +73,6 @@ DECODING = (recompute_decode, incremental)  # causal attention of Q, K, V, step 
 BACKWARD = (unfused_chain_backward, naive_backward, flash1_backward, flash2_backward)
 
 algorithms: dict[str, Callable[..., Any]] = {
-    f.__name__: f for f in (*FORWARD, block_sparse, *DECODING, paged, mla, flash3_fp8, *APPROXIMATE, *BACKWARD)
+    f.__name__: f for f in (*FORWARD, block_sparse, *DECODING, paged, mla, flash3_fp8, *APPROXIMATE, *BACKWARD, *BASICS)
 }
 """Name -> function."""

@@ -10,7 +10,9 @@ from ..hierarchy.tile import Tile
 def check_lse(lse: HbmArray, Q: HbmArray) -> None:
     """ValueError if lse is not a column with a row for each of Q's: as a row it would broadcast against the wrong axis."""
     if lse.shape != (Q.shape[0], 1):
-        raise ValueError(f"lse has shape {lse.shape}: it is a column of Q's rows, {(Q.shape[0], 1)}; lse[..., None] of run.lse is one")
+        raise ValueError(
+            f"lse has shape {lse.shape}: it is a column of Q's rows, {(Q.shape[0], 1)}; lse[..., None] of run.lse is one"
+        )
 
 
 class Gradient:

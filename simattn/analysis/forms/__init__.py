@@ -12,7 +12,7 @@ from typing import Any
 from ...hierarchy.counts import KernelCounts
 from ...hierarchy.errors import unknown
 from ..symbols import Problem, Symbols
-from . import approximate, decoding, flash, flash_backward, stored, stored_backward
+from . import approximate, basics, decoding, flash, flash_backward, stored, stored_backward
 
 FORMS = {
     f.__name__: f
@@ -20,6 +20,7 @@ FORMS = {
         stored.unfused_chain, stored.naive, stored.online_softmax, flash.flash1, flash.flash2, flash.split_kv, flash.block_sparse,
         decoding.recompute_decode, decoding.incremental, decoding.paged, decoding.mla, flash.flash3_fp8, stored_backward.unfused_chain_backward,
         stored_backward.naive_backward, flash_backward.flash1_backward, flash_backward.flash2_backward, *approximate.FORMS,
+        *basics.FORMS,
     )
 }  # fmt: skip
 PACKED = ("split_kv", "incremental", "paged", "mla")
@@ -42,7 +43,8 @@ def closed_form(
 ) -> Form:  # fmt: skip
     """What a run of `algorithm` must count, over all heads. sram: the machine's capacity, which sets the strips of whole rows. splits,
     steps, tokens: as the algorithm takes them. Bc: the page, for `paged`. own: what an approximation takes (block, one_sided, ...); of
-    its matrices the rows, which are k of `linformer`, m of `performer`, width of `dynamic_conv`. `bigbird`: Br = Bc = block.
+    its matrices the rows, which are k of `linformer`, m of `performer`, width of `dynamic_conv`. `bigbird`: Br = Bc = block. The kernels
+    that are not attention take A (n_q, d) and B (d, n_k), or one array (n_q, d): `tiled_matmul`, with Bk; `transpose`, `row_sum`, `layer_norm`.
 
     ValueError for an algorithm without formulas.
     """

@@ -1,0 +1,17 @@
+"""Transposition: no arithmetic at all, so that nothing but bytes is left."""
+
+from ...hierarchy.gpu import Gpu
+from ...hierarchy.grid import blocks
+from ...hierarchy.hbm import HbmArray
+
+
+def transpose(gpu: Gpu, X: HbmArray, *, Br: int, Bc: int) -> HbmArray:
+    """Xᵀ tile by tile, after Ruetsch and Micikevicius, "Optimizing Matrix Transpose in CUDA" (NVIDIA 2009).
+
+    X (m, n) -> XT (n, m). A tile turns on chip, where `.T` is a view and free; each element is read once and written once.
+    """
+    m, n = X.shape
+    XT = gpu.empty((n, m), name="XT")
+    for sram, i, j in gpu.launch("transpose", blocks(m, Br), blocks(n, Bc)):
+        sram.store(XT[j, i], sram.load(X[i, j]).T)
+    return XT
