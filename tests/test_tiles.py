@@ -235,7 +235,7 @@ def test_a_row_for_a_column_of_hbm_says_so():
             sram.store(O[i], sram.arange(i))
         return O
 
-    with pytest.raises(ValueError, match="arange is a row: `.T` makes a column"):
+    with pytest.raises(ValueError, match=r"arange is a row: `\.T` makes a column"):
         ROOMY.run(kernel, X)
 
 

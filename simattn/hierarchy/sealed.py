@@ -60,6 +60,8 @@ class Sealed:
 
 def _refused(name: str) -> property:
     def attribute(self: Sealed) -> NoReturn:
+        if name.startswith("__array_"):  # NumPy asks for these before it calls __array__
+            self.__array__()
         self._refuse(f".{name}")
 
     return property(attribute)
