@@ -5,7 +5,6 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet
 NOTEBOOKS := $(wildcard notebooks/*.ipynb)
 FUSED := notebooks/13_real_kernels.ipynb
-export OPENBLAS_NUM_THREADS := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .NOTPARALLEL:

@@ -80,6 +80,26 @@ def test_a_run_computes_what_numpy_computes(name, m, n, k, Br, Bc, Bk, dtype, fl
     assert (abs(run.output.astype(np.float64) - expected) <= (stored + steps * summed) * magnitude + tiny).all()
 
 
+def test_the_counts_by_hand():
+    """The table of docs/counting.md, on lengths that no block divides: m = 50, n = 30, k = 70; blocks of 16 × 8, steps of 32."""
+    m, n, k, T, Tc, Tk = 50, 30, 70, 4, 4, 3
+    A, B, X, w = (np.ones(shape, np.float32) for shape in ((m, k), (k, n), (m, n), (n,)))
+    runs = {
+        "row_sum": (GPU.run(sa.row_sum, X, Br=16, Bc=8), 4 * m * n, 4 * m, 0, m * n + m * Tc),
+        "transpose": (GPU.run(sa.transpose, X, Br=16, Bc=8), 4 * m * n, 4 * m * n, 0, 0),
+        "tiled_matmul": (
+            GPU.run(sa.tiled_matmul, A, B, Br=16, Bc=8, Bk=32),
+            4 * k * (m * Tc + n * T),
+            4 * m * n,
+            2 * m * n * k,
+            m * n * Tk,
+        ),
+        "layer_norm": (GPU.run(sa.layer_norm, X, w, w, Br=16), 4 * m * n + 8 * n * T, 4 * m * n, 0, 7 * m * n + 4 * m),
+    }
+    for name, (run, *by_hand) in runs.items():
+        assert [run.hbm_read, run.hbm_write, run.matmul_flops, run.vector_flops] == by_hand, name
+
+
 def test_a_transposition_changes_no_bit():
     """Bytes move and nothing is computed: no FLOPs, and the input's bits, turned."""
     X = np.random.default_rng(0).standard_normal((50, 30)).astype(np.float16)

@@ -188,11 +188,13 @@ def peak_of(body, *shapes, dtype=np.float32):
     """The peak of a thread block that runs `body(sram, *arrays)` and stores what it returns."""
 
     def one_block(gpu, *arrays):
-        out = gpu.empty((64, 64), name="out")
+        out, end = gpu.empty((64, 64), name="out"), gpu.empty((1, 1), name="end")
         for sram, _ in gpu.launch("one block", [0]):
             x = body(sram, *arrays)
             sram.store(out[: x.shape[0], : x.shape[1]], x)
-        return out
+        for sram, _ in gpu.launch("end", [0]):
+            sram.store(end, sram.zeros((1, 1)))
+        return end
 
     return ROOMY.run(one_block, *(np.ones(shape, dtype) for shape in shapes)).peak_sram
 

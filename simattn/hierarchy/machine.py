@@ -60,9 +60,10 @@ class Machine:
     def run(self, algorithm: Callable[..., Any], *args: Any, **options: Any) -> Run:
         """Run `algorithm(gpu, *args, **options)`; NumPy arrays become arrays in HBM, everything else passes as it is.
 
-        Arrays are (N, d) or (batch, heads, N, d). Where the algorithm takes Br and Bc and neither is given, the run tries
-        128, 64, 32, 16 for both and keeps the first that fits. Raises SramOverflow, HbmOverflow, and TypeError for options that
-        the algorithm does not have.
+        Arrays are (N, d) or (batch, heads, N, d); one of shape (n,) is a row (1, n), the same for every head. An output that was made
+        as a row comes back as (1, n). Where the algorithm takes Br and Bc and neither is given, the run tries 128, 64, 32, 16 for
+        both and keeps the first that fits. BLAS has one thread meanwhile. Raises SramOverflow, HbmOverflow, RuntimeError for an
+        output that was not wholly written, and TypeError for options that the algorithm does not have.
         """
         signature = inspect.signature(algorithm)
         if not signature.parameters or next(iter(signature.parameters.values())).kind in (
