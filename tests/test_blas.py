@@ -115,11 +115,11 @@ def test_a_number_that_was_set_meanwhile_stays():
 
 
 def test_another_thread_may_run_first():
-    """After a run in another thread, which still lives, a run in this one is limited too, and puts back what was."""
+    """A run in another thread than the one that set BLAS's threads is limited, and so is a run here while that thread still lives."""
     ended, leave, seen = threading.Event(), threading.Event(), []
 
     def elsewhere():
-        ROOMY.run(copy_kernel, X)
+        ROOMY.run(copy_kernel, X, within=lambda: seen.extend(threads()))
         ended.set()
         leave.wait(30)
 

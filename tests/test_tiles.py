@@ -202,6 +202,7 @@ def test_an_array_in_hbm_is_not_concatenated():
 TURNED = {
     "arange for rows": ("arange is a row: `.T` makes a column", lambda sram, x: x * sram.arange(slice(0, 8))),
     "a mask of arange": ("arange is a row: `.T` makes a column", lambda sram, x: np.where(sram.arange(slice(0, 8)) < 3, x, 0.0)),
+    "arange beside a row": ("arange is a row: `.T` makes a column", lambda sram, x: x[0:1] + sram.arange(slice(0, 8))),
     "more than arange": (
         "arange is a row: `.T` makes a column",
         lambda sram, x: np.maximum(x[:, 0:3], 2 * sram.arange(slice(0, 8))),
