@@ -40,9 +40,7 @@ def _prefixes(y: Symbols) -> Sums:
     whole = (prefix - 1) // y.Br  # row blocks before the last one
     r = prefix - whole * y.Br
     b, last = y.rows(y.p.n_k), y.visited(r, [(whole * y.Br, prefix - 1)], stop=prefix)
-    visits, keys, masked, masked_keys = (
-        np.append(0, np.cumsum(x))[whole] for x in (b.visits, b.keys, b.masked, b.masked_keys)
-    )
+    visits, keys, masked, masked_keys = (np.append(0, np.cumsum(x))[whole] for x in (b.visits, b.keys, b.masked, b.masked_keys))
     end = np.minimum(prefix, y.n_k)
     blocks = -(-end // y.Bc)
     first, n = b.ranges[0]
