@@ -87,9 +87,10 @@ def _steps(y: Symbols, steps: int) -> KernelCounts:
 
     def peak(b: Kind) -> int:
         q, kv, state, S = b.r * d * s, b.c * (d + d_v) * s, b.r * (d_v + 2) * a, b.r * b.c * a
+        if not b.visits:
+            return max((tiles - 1) * state + q, tiles * state + b.r * a)
         left = tiles if b.visits > 1 else tiles - 1  # tiles of queries still to be used, once the first was
         at_product, after = tiles * q + kv + tiles * state + S, left * q + kv + tiles * state + S
-        loop = max(at_product, after + y.extra(b.r, b.c), after + 2 * b.r * a) if b.visits else tiles * (q + state)
-        return max(loop, tiles * q + tiles * state, tiles * state + b.r * a)
+        return max(at_product, after + y.extra(b.r, b.c), after + 2 * b.r * a)
 
     return L.kernel(steps, v.peak(peak))
