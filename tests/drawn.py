@@ -96,18 +96,18 @@ class Case:
 
 
 @st.composite
-def cases(draw, algorithm):
-    """An algorithm on any problem that it takes."""
+def cases(draw, algorithm, **fixed):
+    """An algorithm on any problem that it takes; fixed: what of the problem is not drawn."""
     Br, Bc = draw(st.integers(1, 12)), draw(st.integers(1, 12))
     if algorithm in DRAWN:
-        return DRAWN[algorithm](draw, algorithm, Br, Bc)
-    p = draw(problems(plain=False, packed=algorithm == "split_kv"))
+        return DRAWN[algorithm](draw, algorithm, Br, Bc, **fixed)
+    p = draw(problems(plain=False, packed=algorithm == "split_kv", **fixed))
     own = {"splits": draw(st.integers(1, p.n_k))} if algorithm == "split_kv" else {}
     return Case(algorithm, p, draw_qkv(p), draw_options(p), Br, Bc, own)
 
 
-def backward(draw, algorithm, Br, Bc):
-    p = draw(problems(plain=False))
+def backward(draw, algorithm, Br, Bc, **fixed):
+    p = draw(problems(plain=False, **fixed))
     qkv, options = draw_qkv(p), draw_options(p)
     forward = ROOMY.run(sa.flash2, *qkv, **options, Br=Br, Bc=Bc)
     stored = stored_by_forward(algorithm.removesuffix("_backward"), tuple(qkv), options, {"Br": Br, "Bc": Bc})
@@ -115,22 +115,23 @@ def backward(draw, algorithm, Br, Bc):
     return Case(algorithm, p, arrays, options | stored, Br, Bc, {})
 
 
-def decoding(draw, algorithm, Br, Bc):
+def decoding(draw, algorithm, Br, Bc, **fixed):
     """Prompt and steps, one token a step or several."""
     n = draw(st.integers(1, 14))
     tokens = draw(st.integers(1, n)) if algorithm == "incremental" else 1
     own = {"steps": draw(st.integers(0, n // tokens))} | ({"tokens": tokens} if algorithm == "incremental" else {})
     p = draw(problems(
         plain=False, packed=True, n_q=n, n_k=n, causal=True, dropout=False, alibi=False,
-        kv_len=draw(st.none() | st.integers(1, n)), offset=draw(st.integers(-n, 0)),
+        **{"kv_len": draw(st.none() | st.integers(1, n)), "offset": draw(st.integers(-n, 0)), **fixed},
     ))  # fmt: skip
     return Case(algorithm, p, draw_qkv(p), draw_options(p), Br, Bc, own)
 
 
-def paged(draw, algorithm, Br, page):
+def paged(draw, algorithm, Br, page, **fixed):
     splits = draw(st.integers(1, 4))
     pages = draw(st.integers(splits, 6))
-    p = draw(problems(plain=False, packed=True, n_k=pages * page, bias=None, mask=None, alibi=False, dropout=False, batch=1))
+    without = dict(bias=None, mask=None, alibi=False, dropout=False)
+    p = draw(problems(plain=False, packed=True, n_k=pages * page, batch=1, **without, **fixed))
     Q, K, V = draw_qkv(p)
     pool = [sa.pool(x[0].reshape(p.kv_heads, pages, page, -1).transpose(1, 2, 0, 3)) for x in (K, V)]
     options = {name: x for name, x in draw_options(p).items() if name != "kv_lens"}
@@ -138,14 +139,14 @@ def paged(draw, algorithm, Br, page):
     return Case(algorithm, p, [Q, *pool], options, Br, page, {"splits": splits})
 
 
-def mla(draw, algorithm, Br, Bc):
-    p = draw(problems(plain=False, packed=True, kv_heads=1, dropout=False, alibi=False))
+def mla(draw, algorithm, Br, Bc, **fixed):
+    p = draw(problems(plain=False, packed=True, kv_heads=1, dropout=False, alibi=False, **fixed))
     p = dataclasses.replace(p, heads=draw(st.integers(1, 4)), d_v=draw(st.integers(1, p.d)))
     return Case(algorithm, p, draw_qkv(p)[:2], draw_options(p) | {"scale": 0.3, "latent": p.d_v}, Br, Bc, {})
 
 
-def flash3_fp8(draw, algorithm, Br, Bc):
-    p = draw(problems(plain=False, dtype="float8_e4m3fn", dropout=False))
+def flash3_fp8(draw, algorithm, Br, Bc, **fixed):
+    p = draw(problems(plain=False, dtype="float8_e4m3fn", dropout=False, **fixed))
     Q, K, V = draw_qkv(p)
     factors = {
         f"s{name}": np.ones((*x.shape[:2], -(-x.shape[2] // B), 1), np.float32)
@@ -154,13 +155,13 @@ def flash3_fp8(draw, algorithm, Br, Bc):
     return Case(algorithm, p, [Q, K, V], draw_options(p) | factors, Br, Bc, {})
 
 
-def block_sparse(draw, algorithm, Br, Bc):
+def block_sparse(draw, algorithm, Br, Bc, **fixed):
     """Blocks that are skipped, whole and partial, beside any other option."""
     n_q, n_k = draw(st.integers(1, 24)), draw(st.integers(1, 24))
     kinds = st.lists(st.integers(0, 2), min_size=-(-n_k // Bc), max_size=-(-n_k // Bc))
     block_mask = tuple(tuple(draw(kinds)) for _ in range(-(-n_q // Br)))
     mask = draw(st.sampled_from(["pairs", "keys"]))
-    p = draw(problems(plain=False, n_q=n_q, n_k=n_k, block_mask=block_mask, mask=mask))
+    p = draw(problems(plain=False, n_q=n_q, n_k=n_k, block_mask=block_mask, mask=mask, **fixed))
     return Case(algorithm, p, draw_qkv(p), draw_options(p), Br, Bc, {})
 
 
