@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 from conftest import FORWARD, ROOMY, plain_attention
+from drawn import draw_qkv, problems
 from hypothesis import given
 from hypothesis import strategies as st
-from test_counts import draw_qkv, problems
 
 import simattn as sa
 from simattn.analysis.truth import error, largest_of, tolerance

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 from conftest import ROOMY
+from drawn import draw_options, draw_qkv, equal_or_overflow, problems
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_counts import draw_options, draw_qkv, equal_or_overflow, problems
 
 import simattn as sa
 from simattn.kernels import APPROXIMATE
@@ -65,7 +65,7 @@ def test_run_equals_closed_form_to_the_byte(name, data):
     p, options, own, form, (Br, Bc), blocks = data.draw(cases(name))
     sram = data.draw(st.sampled_from([1 << 30, 2048, 1024]))
     expected = sa.closed_form(name, p, Br=Br, Bc=Bc, sram=sram, **form)
-    equal_or_overflow(name, draw_qkv(p), options | own, expected, sram, **blocks)
+    equal_or_overflow(lambda gpu: gpu.run(sa.algorithms[name], *draw_qkv(p), **options, **own, **blocks), expected, sram)
 
 
 REAL = {

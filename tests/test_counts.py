@@ -1,174 +1,22 @@
 """run = closed form, to the byte; and the closed forms themselves by hand."""
 
-import dataclasses
-
 import numpy as np
 import pytest
-from conftest import ROOMY
+from drawn import EXACT, cases, draw_qkv, equal_or_overflow, problems
 from hypothesis import given
 from hypothesis import strategies as st
 
 import simattn as sa
 from simattn import kernels
-from simattn.analysis.cases import stored_by_forward
 from simattn.hierarchy.counts import KernelCounts
-from simattn.hierarchy.dtypes import STORAGE
 
 
-@st.composite
-def problems(draw, largest=24, plain=True, packed=False, **fixed):
-    """A problem of any shape, type and mask; plain=False: with any options, too."""
-    kv_heads, group = draw(st.integers(1, 2)), draw(st.integers(1, 3))
-    length, width = st.integers(1, largest), st.integers(1, 9)
-    n_q, n_k = (fixed[name] if name in fixed else draw(length) for name in ("n_q", "n_k"))
-    options = {} if plain else dict(
-        window=draw(st.one_of(st.none(), st.tuples(*(st.one_of(st.none(), st.integers(0, 12)),) * 2))), softcap=draw(st.booleans()),
-        kv_len=draw(st.one_of(st.none(), st.integers(0, n_k))), bias=draw(st.sampled_from([None, "pairs", "keys"])),
-        mask=draw(st.sampled_from([None, "pairs", "keys"])), alibi=draw(st.booleans()) and not (packed and group > 1),
-        dropout=draw(st.booleans()) and not (packed and group > 1),
-    )  # fmt: skip
-    return sa.Problem(**{
-        **dict(
-            batch=draw(st.integers(1, 2)), heads=kv_heads * group, kv_heads=kv_heads, n_q=n_q, n_k=n_k, d=draw(width), d_v=draw(width),
-            dtype=draw(st.sampled_from(sorted(STORAGE))), causal=draw(st.booleans()),
-            offset=draw(st.one_of(st.none(), st.integers(-largest - 1, largest + 1))),
-        ), **options, **fixed,
-    })  # fmt: skip
-
-
-def draw_qkv(p, seed=0):
-    rng = np.random.default_rng(seed)
-    shapes = ((p.heads, p.n_q, p.d), (p.kv_heads, p.n_k, p.d), (p.kv_heads, p.n_k, p.d_v or p.d))
-    return [rng.standard_normal((p.batch, *shape), np.float32).astype(STORAGE[p.dtype]) for shape in shapes]
-
-
-def draw_options(p, seed=0):
-    """The options of a problem, as `gpu.run` takes them."""
-    rng = np.random.default_rng(seed)
-    shapes = {"pairs": (1, p.heads, p.n_q, p.n_k), "keys": (1, 1, 1, p.n_k)}
-    options = {"causal": p.causal, "offset": p.offset, "window": p.window, "kv_lens": p.kv_len}
-    if p.softcap:
-        options["softcap"] = 2.0
-    if p.bias:
-        options["bias"] = rng.standard_normal(shapes[p.bias], np.float32).astype(STORAGE[p.dtype])
-    if p.mask:
-        options["mask"] = rng.random(shapes[p.mask]) > 0.3
-    if p.alibi:
-        options["alibi"] = rng.random((1, p.heads, 1, 1), np.float32).astype(np.float64 if p.dtype == "float64" else np.float32)
-    if p.dropout:
-        options |= {"dropout": 0.25, "seed": seed}
-    if p.block_mask is not None:
-        options["block_mask"] = np.array(p.block_mask)
-    return options
-
-
-def equal_or_overflow(algorithm, arrays, options, form, sram, **blocks):
-    """An execution counts what the formula says; or it does not fit, and the formula says so too."""
-    try:
-        run = sa.Machine(name="m", sram=sram, sms=4).run(sa.algorithms[algorithm], *arrays, **options, **blocks)
-    except sa.SramOverflow:
-        assert form.total.peak_sram > sram
-    else:
-        assert run.kernels == form.kernels
-        assert run.hbm_footprint == form.hbm_footprint
-        assert form.total.peak_sram <= sram
-
-
-@pytest.mark.parametrize("algorithm", [f.__name__ for f in kernels.FORWARD])
-@given(data=st.data(), Br=st.integers(1, 12), Bc=st.integers(1, 12))
-def test_run_equals_closed_form_to_the_byte(algorithm, data, Br, Bc):
+@pytest.mark.parametrize("algorithm", EXACT)
+@given(data=st.data(), sram=st.sampled_from([1 << 30, 4096, 2048]))
+def test_run_equals_closed_form_to_the_byte(algorithm, data, sram):
     """Every count of every kernel of an execution equals the formula, at any shape, block, head count, type and option."""
-    p = data.draw(problems(plain=False, packed=algorithm == "split_kv"))
-    splits = {"splits": data.draw(st.integers(1, p.n_k))} if algorithm == "split_kv" else {}
-    sram = data.draw(st.sampled_from([1 << 30, 4096, 2048]))
-    form = sa.closed_form(algorithm, p, Br=Br, Bc=Bc, sram=sram, **splits)
-    equal_or_overflow(algorithm, draw_qkv(p), draw_options(p), form, sram, Br=Br, Bc=Bc, **splits)
-
-
-@pytest.mark.parametrize("algorithm", [f.__name__ for f in kernels.BACKWARD])
-@given(data=st.data(), Br=st.integers(1, 12), Bc=st.integers(1, 12))
-def test_a_backward_pass_equals_its_closed_form(algorithm, data, Br, Bc):
-    """Every count of every kernel of a backward pass equals the formula, grouped heads, dropout and any other option included."""
-    p = data.draw(problems(plain=False))
-    sram = data.draw(st.sampled_from([1 << 30, 4096, 2048]))
-    Q, K, V = draw_qkv(p)
-    options = draw_options(p)
-    forward = ROOMY.run(sa.flash2, Q, K, V, **options, Br=Br, Bc=Bc)
-    stored = stored_by_forward(algorithm.removesuffix("_backward"), (Q, K, V), options, {"Br": Br, "Bc": Bc})
-    form = sa.closed_form(algorithm, p, Br=Br, Bc=Bc, sram=sram)
-    arrays = (Q, K, V, forward.output, forward.outputs["lse"], forward.output)
-    equal_or_overflow(algorithm, arrays, options | stored, form, sram, Br=Br, Bc=Bc)
-
-
-@pytest.mark.parametrize("algorithm", [f.__name__ for f in kernels.DECODING])
-@given(data=st.data(), Br=st.integers(1, 6), Bc=st.integers(1, 6))
-def test_decoding_equals_its_closed_form(algorithm, data, Br, Bc):
-    """Every count of prompt and steps equals the formula, without and with a cache, one token a step or several."""
-    n = data.draw(st.integers(1, 14))
-    tokens = data.draw(st.integers(1, n)) if algorithm == "incremental" else 1
-    steps = data.draw(st.integers(0, n // tokens))
-    p = data.draw(problems(
-        plain=False, packed=True, n_q=n, n_k=n, causal=True, offset=None, kv_len=None, dropout=False,
-        alibi=False,
-    ))  # fmt: skip
-    options = {name: x for name, x in draw_options(p).items() if name != "kv_lens"} | {"steps": steps}
-    more = {"tokens": tokens} if algorithm == "incremental" else {}
-    form = sa.closed_form(algorithm, p, Br=Br, Bc=Bc, sram=1 << 30, steps=steps, **more)
-    equal_or_overflow(algorithm, draw_qkv(p), options | more, form, 1 << 30, Br=Br, Bc=Bc)
-
-
-@given(data=st.data(), Br=st.integers(1, 12), page=st.integers(1, 8), splits=st.integers(1, 4))
-def test_a_paged_cache_equals_its_closed_form(data, Br, page, splits):
-    """Every count over pages equals the formula, the reads of the table and of the length included."""
-    pages = data.draw(st.integers(splits, 6))
-    p = data.draw(problems(plain=False, packed=True, n_k=pages * page, bias=None, mask=None, alibi=False, dropout=False, batch=1))
-    length = p.n_k if p.kv_len is None else p.kv_len
-    Q, K, V = draw_qkv(p)
-    pool = [sa.pool(x[0].reshape(p.kv_heads, pages, page, -1).transpose(1, 2, 0, 3)) for x in (K, V)]
-    options = {name: x for name, x in draw_options(p).items() if name != "kv_lens"}
-    options |= {"table": np.arange(pages), "lens": np.array([length]), "splits": splits}
-    form = sa.closed_form("paged", p, Br=Br, Bc=page, sram=1 << 30, splits=splits)
-    equal_or_overflow("paged", (Q, *pool), options, form, 1 << 30, Br=Br)
-
-
-@given(data=st.data(), Br=st.integers(1, 12), Bc=st.integers(1, 12))
-def test_a_latent_cache_equals_its_closed_form(data, Br, Bc):
-    """Every count of latent attention equals the formula: the cache is loaded once, and is key and value."""
-    p = data.draw(problems(plain=False, packed=True, kv_heads=1, dropout=False, alibi=False))
-    p = dataclasses.replace(p, heads=data.draw(st.integers(1, 4)), d_v=data.draw(st.integers(1, p.d)))
-    Q, C, _ = draw_qkv(p)
-    form = sa.closed_form("mla", p, Br=Br, Bc=Bc, sram=1 << 30)
-    equal_or_overflow("mla", (Q, C), draw_options(p) | {"scale": 0.3, "latent": p.d_v}, form, 1 << 30, Br=Br, Bc=Bc)
-
-
-@given(data=st.data(), Br=st.integers(1, 12), Bc=st.integers(1, 12))
-def test_block_quantised_attention_equals_its_closed_form(data, Br, Bc):
-    """Every count of FlashAttention-3 in FP8 equals the formula, the factors of each block included."""
-    p = data.draw(problems(plain=False, dtype="float8_e4m3fn", dropout=False))
-    Q, K, V = draw_qkv(p)
-    factors = {
-        f"s{name}": np.ones((*x.shape[:2], -(-x.shape[2] // B), 1), np.float32)
-        for name, x, B in (("Q", Q, Br), ("K", K, Bc), ("V", V, Bc))
-    }
-    form = sa.closed_form("flash3_fp8", p, Br=Br, Bc=Bc, sram=1 << 30)
-    equal_or_overflow("flash3_fp8", (Q, K, V), draw_options(p) | factors, form, 1 << 30, Br=Br, Bc=Bc)
-
-
-@given(data=st.data(), Br=st.integers(1, 12), Bc=st.integers(1, 12))
-def test_a_block_mask_counts_what_the_formula_says(data, Br, Bc):
-    """Block-sparse attention counts by the sum over its mask of blocks: skipped, whole and partial ones, beside any other option."""
-    n_q, n_k = data.draw(st.integers(1, 24)), data.draw(st.integers(1, 24))
-    kv_len = data.draw(st.one_of(st.none(), st.integers(1, n_k)))
-    kind = st.integers(0, 2)
-    shape = [-(-n_q // Br), -(-n_k // Bc)]
-    block_mask = tuple(tuple(data.draw(kind) for _ in range(shape[1])) for _ in range(shape[0]))
-    p = data.draw(
-        problems(
-            plain=False, n_q=n_q, n_k=n_k, kv_len=kv_len, block_mask=block_mask, mask=data.draw(st.sampled_from(["pairs", "keys"]))
-        )
-    )
-    form = sa.closed_form("block_sparse", p, Br=Br, Bc=Bc, sram=1 << 30)
-    equal_or_overflow("block_sparse", draw_qkv(p), draw_options(p), form, 1 << 30, Br=Br, Bc=Bc)
+    case = data.draw(cases(algorithm))
+    equal_or_overflow(case.run, case.form(sram), sram)
 
 
 @pytest.mark.parametrize("algorithm", [f.__name__ for f in kernels.FORWARD])

@@ -1,14 +1,15 @@
-"""The symbols of the closed forms: a problem's lengths and type sizes, and sums over the pairs of blocks that it visits."""
+"""The symbols of the closed forms: a problem's lengths and type sizes, and the pairs of blocks that it visits."""
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
 from ..hierarchy.dtypes import DType, accumulation_type, storage_type
+from .sums import Ints, Pair, Rows, Sums, under_mask
 
+Run = tuple[Ints, Ints]  # the first and the last of consecutive queries
 Shape = Literal["pairs", "keys"] | None
 
 
@@ -59,72 +60,11 @@ class Problem:
         return self.lanes // self.group
 
 
-@dataclass(frozen=True)
-class Rows:
-    """One row block, r rows, and the key blocks that it visits: how many, the first one's length, all keys, and those masked."""
-
-    r: int
-    visits: int
-    c: int
-    keys: int
-    masked: int
-    masked_keys: int
-
-
-@dataclass(frozen=True)
-class Pair:
-    """A visited pair: r rows and c keys; whether a mask cuts through it, whether the boolean mask is loaded for it, whether it is the
-    first of its rows, and whether more rows follow that visit its keys."""
-
-    i: int
-    j: int
-    r: int
-    c: int
-    cut: bool
-    partial: bool
-    first: bool
-    more: bool
-
-
-@dataclass(frozen=True)
-class Sums:
-    """Over visited pairs: how many P, the sum R of rows, C of keys, A of rows × keys; the same of those that a mask cuts (m) and of those
-    for which the boolean mask is loaded (p). T row blocks have N rows in all."""
-
-    P: int
-    R: int
-    C: int
-    A: int
-    mR: int
-    mA: int
-    pC: int
-    pA: int
-    T: int = 0
-    N: int = 0
-    rows: tuple[Rows, ...] = ()
-
-    @classmethod
-    def of_rows(cls, rows: Sequence[Rows]) -> "Sums":
-        C, A = sum(b.keys for b in rows), sum(b.r * b.keys for b in rows)
-        return cls(
-            sum(b.visits for b in rows), sum(b.r * b.visits for b in rows), C, A, sum(b.r * b.masked for b in rows),
-            sum(b.r * b.masked_keys for b in rows), C, A, len(rows), sum(b.r for b in rows), tuple(rows),
-        )  # fmt: skip
-
-    @classmethod
-    def of_pairs(cls, pairs: Sequence[Pair]) -> "Sums":
-        cut, partial = [p for p in pairs if p.cut], [p for p in pairs if p.partial]
-        return cls(
-            len(pairs), sum(p.r for p in pairs), sum(p.c for p in pairs), sum(p.r * p.c for p in pairs), sum(p.r for p in cut),
-            sum(p.r * p.c for p in cut), sum(p.c for p in partial), sum(p.r * p.c for p in partial),
-        )  # fmt: skip
-
-    def peak(self, *kinds: Callable[[Rows], int]) -> int:
-        return max((kind(b) for b in self.rows for kind in kinds), default=0)
-
-
 class Symbols:
-    """The lengths and type sizes of a problem, the block sizes, and the visited pairs. packed: a group's queries are rows of one Q."""
+    """The lengths and type sizes of a problem, the block sizes, and the visited pairs. packed: a group's queries are rows of one Q.
+
+    lengths: of the keys in each of several launches that are summed, of a problem without causal and window; n_k is the largest.
+    """
 
     def __init__(
         self,
@@ -137,6 +77,7 @@ class Symbols:
         packed: bool = False,
         steps: int | None = None,
         tokens: int = 1,
+        lengths: Ints | None = None,
     ) -> None:
         storage = storage_type(p.dtype)
         acc: DType = accumulation_type([storage])
@@ -149,6 +90,8 @@ class Symbols:
         self.cast_s = int(scores != acc)  # S is rounded to its type in HBM
         self.cast_p = int(scores != storage)  # P from HBM is rounded to the type of V
         self.n_k = p.n_k if p.kv_len is None else p.kv_len
+        self.lengths = np.array([self.n_k]) if lengths is None else lengths
+        self.room = np.array([p.n_k]) if lengths is None else lengths
         self.offset = self.n_k - p.n_q if p.offset is None else p.offset
         self.left, right = p.window or (None, None)
         self.right = (0 if right is None else min(right, 0)) if p.causal else right
@@ -158,61 +101,75 @@ class Symbols:
         self.lanes = p.kv_lanes if packed else p.lanes
         self.bias_rows, self.mask_rows = p.bias == "pairs", p.mask == "pairs"
 
-    def seen_by(self, query: int) -> tuple[int, int]:
-        at = query + self.offset
-        start = 0 if self.left is None else min(max(at - self.left, 0), self.n_k)
-        return start, self.n_k if self.right is None else min(max(at + self.right + 1, 0), self.n_k)
+    def seen_by(self, queries: Ints) -> tuple[Ints, Ints]:
+        """The range of keys that each query sees."""
+        at, none = queries + self.offset, np.zeros_like(queries)
+        start = none if self.left is None else np.minimum(np.maximum(at - self.left, 0), self.n_k)
+        return start, none + self.n_k if self.right is None else np.minimum(np.maximum(at + self.right + 1, 0), self.n_k)
 
-    def queries(self, i: int, r: int) -> tuple[int, int]:
-        """The first and the last query among r rows from i on."""
-        n = self.p.n_q
-        return (i % n, (i + r - 1) % n) if i // n == (i + r - 1) // n else (0, n - 1)
+    def rows(self, n: int | None = None, *, dense: bool = False) -> Rows:
+        """The blocks of all rows, for each of the lengths of keys; or of the first n queries, on the first n keys.
 
-    def block(self, r: int, union: tuple[int, int], own: tuple[int, int], start: int = 0, stop: int | None = None) -> Rows:
-        """r rows with queries `own`, that visit what queries `union` see of the keys from start (a multiple of Bc) to stop."""
-        end = self.n_k if stop is None else min(stop, self.n_k)
-        first, last = max(self.seen_by(union[0])[0] // self.Bc * self.Bc, start), min(self.seen_by(union[1])[1], end)
-        seen = self.seen_by(union[0])[0] < self.seen_by(union[1])[1]
-        visits = max(0, math.ceil((last - first) / self.Bc)) if seen else 0
-        keys = min(first + visits * self.Bc, end) - first if visits else 0
-        low, high = self.seen_by(own[1])[0], self.seen_by(own[0])[1]  # what every row sees
-        from_ = max(0, math.ceil((low - first) / self.Bc))
-        to = visits if end <= high else min(visits, (high - first) // self.Bc)
-        whole = max(0, to - from_)
-        unmasked = min(first + to * self.Bc, end) - (first + from_ * self.Bc) if whole else 0
-        return Rows(r, visits, min(self.Bc, keys), keys, visits - whole, keys - unmasked)
+        dense: every block of keys is visited.
+        """
+        rows, lengths = (self.n, self.lengths) if n is None else (n, np.array([n]))
+        once = np.arange(0, rows, self.Br)
+        i, stop = np.tile(once, len(lengths)), np.repeat(lengths, len(once))
+        r = np.minimum(self.Br, rows - i)
+        if n is not None or not self.packed:
+            return self.visited(r, [(i, i + r - 1)], stop=stop, dense=dense)
+        n_q = self.p.n_q
+        first, last = i % n_q, (i + r - 1) % n_q
+        wraps = i // n_q != (i + r - 1) // n_q  # rows that end one head and begin the next are two runs of queries, or all
+        runs = [(np.where(wraps, 0, first), np.where(r < n_q, last, n_q - 1)), (first, np.where(wraps, n_q - 1, last))]
+        return self.visited(r, runs, stop=stop)
 
-    def sums(self, start: int = 0, stop: int | None = None, rows: int | None = None) -> Sums:
-        """Over the row blocks of the first `rows` rows, and the keys from start to stop."""
-        n = self.n if rows is None else rows
-        starts = [(i, min(self.Br, n - i)) for i in range(0, n, self.Br)]
-        return Sums.of_rows([self.block(r, *(self.queries(i, r),) * 2, start, stop) for i, r in starts])
+    def visited(
+        self, r: Ints, runs: Sequence[Run], own: Run | None = None, *, start: Ints | int = 0, stop: Ints, dense: bool = False,
+    ) -> Rows:  # fmt: skip
+        """Blocks of r rows, that visit what runs of queries see of the keys from start to stop, in blocks of Bc keys from start on.
 
-    def pairs(self, *, dense: bool = False) -> list[Pair]:
-        """The visited pairs, keys outermost; dense: all of them."""
-        found: list[tuple[int, int, bool, bool]] = []
-        Tr, Tc = math.ceil(self.n / self.Br), math.ceil(self.n_k / self.Bc)
-        for j in range(Tc):
-            low, high = j * self.Bc, min((j + 1) * self.Bc, self.n_k)
-            for i in range(Tr):
-                first, last = self.queries(i * self.Br, min(self.Br, self.n - i * self.Br))
-                visited = dense or (self.seen_by(first)[0] < high and self.seen_by(last)[1] > low)
-                kind = 2 if self.p.block_mask is None else self.p.block_mask[i][j]
-                if visited and kind:
-                    found.append((j, i, not (self.seen_by(last)[0] <= low and high <= self.seen_by(first)[1]), kind == 2))
-        begun: set[int] = set()
-        pairs = []
-        for k, (j, i, cut, partial) in enumerate(found):
-            more = k + 1 < len(found) and found[k + 1][0] == j
-            r, c = min(self.Br, self.n - i * self.Br), min(self.Bc, self.n_k - j * self.Bc)
-            pairs.append(Pair(i, j, r, c, cut, partial, i not in begun, more))
-            begun.add(i)
-        return pairs
+        runs: arrays of first and last queries, in order. own: the rows' own queries, which decide what a mask cuts through.
+        """
+        Bc, keys = self.Bc, np.maximum(np.minimum(self.n_k, stop) - start, 0)
+        blocks, end = -(-keys // Bc), np.zeros_like(r)
+        ranges = []
+        for low, high in runs:
+            seen, seen_to = np.maximum(self.seen_by(low)[0] - start, 0), np.minimum(self.seen_by(high)[1] - start, keys)
+            first, to = np.maximum(seen // Bc, end), np.where(seen < seen_to, -(-seen_to // Bc), 0)
+            ranges.append((first, np.maximum(to - first, 0)))
+            end = np.maximum(end, to)
+        if dense:
+            ranges, end = [(r * 0, blocks)], blocks
+        visits = sum(n for _, n in ranges)
+        low, high = (runs[0][0], runs[-1][1]) if own is None else own
+        whole = -(-np.maximum(self.seen_by(high)[0] - start, 0) // Bc)  # from here on, every row sees every key
+        by_all = np.minimum(self.seen_by(low)[1] - start, keys)
+        whole_to = np.where(by_all < keys, by_all // Bc, blocks)
+        whole_blocks = np.maximum(whole_to - whole, 0)
+        whole_keys = np.where(whole_blocks > 0, np.minimum(whole_to * Bc, keys) - whole * Bc, 0)
+        visited_keys = visits * Bc - np.where((end == blocks) & (visits > 0), blocks * Bc - keys, 0)
+        return Rows(r, tuple(ranges), visits, visited_keys, visits - whole_blocks, visited_keys - whole_keys)
 
-    def columns(self, pairs: Sequence[Pair]) -> list[tuple[int, list[Pair]]]:
-        """Each block of keys, its length, and the pairs that visit it."""
-        lengths = [min(self.Bc, self.n_k - j) for j in range(0, self.n_k, self.Bc)]
-        return [(c, [p for p in pairs if p.j == j]) for j, c in enumerate(lengths)]
+    def sums(self, *, dense: bool = False) -> Sums:
+        """Over all rows and keys."""
+        return Sums.of(self.rows(dense=dense), self.Bc)
+
+    def parts(self, room: Ints) -> Sums:
+        """The same, where `splits` thread blocks share the key blocks of so much room, for each of the lengths."""
+        b = self.rows()
+        blocks = -(-room // self.Bc)
+        part = np.maximum(-(-blocks // self.splits), 1)
+        return Sums.of(b, self.Bc, self.splits, np.repeat(part, len(b.r) // len(part)))
+
+    def under_block_mask(self) -> tuple[Sums, Sequence[Pair]]:
+        """Sums over the pairs that the mask of blocks leaves of those visited, and the kinds of these pairs."""
+        i, j = np.arange(0, self.n, self.Br), np.arange(0, self.n_k, self.Bc)
+        r, c = np.minimum(self.Br, self.n - i), np.minimum(self.Bc, self.n_k - j)
+        (start, by_all), (from_all, stop) = ([x[:, None] for x in self.seen_by(at)] for at in (i, i + r - 1))
+        kind = np.array(self.p.block_mask, np.int64)[:, : len(j)]
+        visited = (kind > 0) & (start < j + c) & (stop > j)
+        return under_mask(r, c, visited, ~((from_all <= j) & (j + c <= by_all)), kind == 2)
 
     def extra(self, r: int, c: int, *, partial: bool = True) -> int:
         """Bytes beside S, at most, while bias, slopes and mask are applied to r × c scores."""

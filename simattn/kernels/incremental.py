@@ -75,8 +75,8 @@ class Step:
         state: list[Any] = []
         for i in tiles:
             rows = len(range(i.start, i.stop, i.step or 1))
-            column = sram.zeros((rows, 1)), sram.full((rows, 1), lowest(self.gpu.acc))
-            state.append((sram.load(self.Q[i]), sram.zeros((rows, V.shape[1])), *column))
+            Qi, Oi = sram.load(self.Q[i]), sram.zeros((rows, V.shape[1]))
+            state.append((Qi, Oi, sram.zeros((rows, 1)), sram.full((rows, 1), lowest(self.gpu.acc))))
         for j in self.scores.visits(queries, self.Bc, within=slice(0, keys)):
             Kj, Vj = sram.load(K[j]), sram.load(V[j])
             for k, i in enumerate(tiles):

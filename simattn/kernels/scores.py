@@ -73,26 +73,20 @@ class Scores:
             raise ValueError(f"offset={self.offset}: in {name}, token i sees the keys up to its own")
 
     def visits(self, i: slice, Bc: int, within: slice | None = None) -> list[slice]:
-        """The blocks of keys of which rows i see any; within a range that begins at a multiple of Bc, if one is given."""
-        first, last = self._queries(i)
-        start, stop, end = self._seen_by(first)[0], self._seen_by(last)[1], self.n_k
-        if start >= stop:
-            return []
-        start = start // Bc * Bc
-        if within is not None:
-            start, stop, end = max(start, within.start), min(stop, within.stop), min(end, within.stop)
-        return [slice(j.start + start, min(j.stop + start, end)) for j in blocks(_up(stop - start, Bc), Bc)]
+        """The blocks of keys of which rows i see any. within: of these keys only, in blocks that begin where they do."""
+        low, high = (0, self.n_k) if within is None else (within.start, min(within.stop, self.n_k))
+        seen = [(max(start, low) - low, min(stop, high) - low) for start, stop in self._seen(i)]
+        visited = {k for start, stop in seen if start < stop for k in range(start // Bc, -(-stop // Bc))}
+        return [slice(low + k * Bc, min(low + (k + 1) * Bc, high)) for k in sorted(visited)]
 
     def hidden(self, i: slice, Bc: int) -> list[slice]:
         """The other keys, by blocks."""
-        seen = self.visits(i, Bc)
-        start, stop = (seen[0].start, seen[-1].stop) if seen else (0, 0)
-        return [*blocks(start, Bc), *blocks(self.keys, Bc, stop)]
+        edges = [0, *(edge for j in self.visits(i, Bc) for edge in (j.start, j.stop)), self.keys]
+        return [j for start, stop in zip(edges[::2], edges[1::2], strict=True) for j in blocks(stop, Bc, start)]
 
     def visitors(self, j: slice, Br: int) -> list[slice]:
         """The blocks of rows that see any of keys j."""
-        ranges = ((i, *self._queries(i)) for i in blocks(self.rows, Br))
-        return [i for i, first, last in ranges if self._seen_by(first)[0] < j.stop and self._seen_by(last)[1] > j.start]
+        return [i for i in blocks(self.rows, Br) if any(start < j.stop and j.start < stop for start, stop in self._seen(i))]
 
     def pairs(self, Br: int, Bc: int) -> list[tuple[slice, slice]]:
         """Every block of queries with every block of keys that it visits."""
@@ -120,8 +114,8 @@ class Scores:
 
     def cut(self, sram: Sram, S: Tile, i: slice, j: slice) -> Any:
         """−∞ where causal and window hide keys j from rows i, if they hide any."""
-        first, last = self._queries(i)
-        if self._seen_by(last)[0] <= j.start and j.stop <= self._seen_by(first)[1]:
+        first, last = self._queries(i)[0][0], self._queries(i)[-1][1]
+        if self._seen_by(last)[0] <= j.start and j.stop <= self._seen_by(first)[1]:  # what the first and the last see, all do
             return S
         query = self._query(sram, i)
         if self.left is None:
@@ -157,21 +151,24 @@ class Scores:
     def _query(self, sram: Sram, i: slice) -> Tile:
         return sram.arange(i).T % self.n_q if self.packed else sram.arange(i).T
 
-    def _queries(self, i: slice) -> tuple[int, int]:
-        """The first and the last query among rows i. Rows n_q apart are one query, of several heads."""
-        last = i.start if i.step == self.n_q else i.stop - 1
-        return (i.start % self.n_q, last % self.n_q) if i.start // self.n_q == last // self.n_q else (0, self.n_q - 1)
+    def _queries(self, i: slice) -> list[tuple[int, int]]:
+        """The queries among rows i, in runs from a first to a last. Of packed rows, those that end one head begin the next."""
+        n = self.n_q
+        first, last = i.start % n, (i.start if i.step == n else i.stop - 1) % n  # rows n_q apart are one query, of several heads
+        if i.step == n or i.start // n == (i.stop - 1) // n:
+            return [(first, last)]
+        return [(0, n - 1)] if i.stop - i.start >= n else [(0, last), (first, n - 1)]
+
+    def _seen(self, i: slice) -> list[tuple[int, int]]:
+        """The ranges of keys of which each is seen by any of rows i; a run of queries sees one range, for neighbours' ranges meet."""
+        ranges = [(self._seen_by(first)[0], self._seen_by(last)[1]) for first, last in self._queries(i)]
+        return [(start, stop) for start, stop in ranges if start < stop]
 
     def _seen_by(self, query: int) -> tuple[int, int]:
         """The range of keys that a query sees."""
         position = query + self.offset
         start = 0 if self.left is None else min(max(position - self.left, 0), self.n_k)
         return start, self.n_k if self.right is None else min(max(position + self.right + 1, 0), self.n_k)
-
-
-def _up(n: int, size: int) -> int:
-    """n, up to the next multiple of size; 0 if negative."""
-    return max(0, -(-n // size) * size)
 
 
 def _part(x: HbmArray, i: slice, j: slice) -> HbmArray:

@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 
 from ...hierarchy.counts import KernelCounts
-from ..symbols import Rows, Sums, Symbols
+from ..sums import Rows, Sums
+from ..symbols import Symbols
 from .flash import flash_kernel, flash_loop
 from .lines import Kernels, Lines, over
 
@@ -16,8 +17,10 @@ Key = tuple[int, int]  # the first key of a block, and the first after it
 
 def within_blocks(y: Symbols, block: int) -> Sums:
     """Over tiles of Br rows, each of which visits keys of its own block only."""
-    tiles = [(b, i, min(y.Br, b + block - i)) for b in range(0, y.n, block) for i in range(b, b + block, y.Br)]
-    return Sums.of_rows([y.block(r, *((i, i + r - 1),) * 2, b, b + block) for b, i, r in tiles])
+    within = np.arange(0, block, y.Br)
+    b, i = np.repeat(np.arange(0, y.n, block), len(within)), np.tile(within, y.n // block)
+    r = np.minimum(y.Br, block - i)
+    return Sums.of(y.visited(r, [(b + i, b + i + r - 1)], start=b, stop=b + block), y.Bc)
 
 
 def block_diagonal(y: Symbols, block: int) -> Kernels:
@@ -47,23 +50,25 @@ def local_global(y: Symbols, block: int) -> Kernels:
 
 def _global(y: Symbols, v: Sums, block: int) -> KernelCounts:
     d, d_v, s, a, T = y.d, y.d_v, y.s, y.a, y.n // block
-    rows, peak = [], 0
+    tiles = [min(y.Br, block - i) for i in range(0, block, y.Br)]
+    summaries, peak = [], 0
     for g in range(T):
         before, after = g, 0 if y.p.causal else T - 1 - g
         visits = [min(y.Bc, n - j) for n in (before, after) for j in range(0, n, y.Bc)]
-        for b in v.rows[g * len(v.rows) // T : (g + 1) * len(v.rows) // T]:
-            rows.append(Rows(b.r, len(visits), 0, sum(visits), 0, 0))
-            peak = max(peak, b.r * d * s, b.r * (d_v + 2) * a)
+        summaries += [(r, len(visits), sum(visits)) for r in tiles]
+        for r in tiles:
+            peak = max(peak, r * d * s, r * (d_v + 2) * a)
             for k, c in enumerate(visits):
-                state, q, S = b.r * (d_v + 2) * a, b.r * d * s, b.r * c * a
-                later = q * (k + 1 < len(visits)) + c * d_v * s + state + S + 2 * b.r * a
+                state, q, S = r * (d_v + 2) * a, r * d * s, r * c * a
+                later = q * (k + 1 < len(visits)) + c * d_v * s + state + S + 2 * r * a
                 peak = max(peak, q + c * (d + d_v) * s + state + S, later)
     N, L = v.N, Lines()
-    flash_loop(L, y, Sums.of_rows(rows))
+    r, visits, keys = np.array(summaries).T
+    flash_loop(L, y, Sums.of(Rows(r, (), visits, keys, r * 0, r * 0), y.Bc))
     L.hbm_read += a * (d_v + 1) * N  # O_local and lse_local where there were zeros and the lowest number
     quotient(L, y, N)
     L.vector(N, 2 * a * N, a * N)
-    return L.kernel(len(rows), peak)
+    return L.kernel(len(summaries), peak)
 
 
 def sparse(y: Symbols, shown: Callable[[Key, Key], bool]) -> tuple[Sums, list[tuple[Key, Key]]]:
@@ -71,14 +76,14 @@ def sparse(y: Symbols, shown: Callable[[Key, Key], bool]) -> tuple[Sums, list[tu
     rows, pairs = [], []
     for i in range(0, y.n, y.Br):
         stop = min(i + y.Br, y.n)
-        (first, whole_stop), (whole_start, last) = y.seen_by(i), y.seen_by(stop - 1)
+        (first, whole_start), (whole_stop, last) = (x.tolist() for x in y.seen_by(np.array([i, stop - 1])))
         keys = [(j, min(j + y.Bc, y.n_k)) for j in range(0, y.n_k, y.Bc)]
         seen = [k for k in keys if first < last and k[0] < last and k[1] > first and shown((i, stop), k)]
         cut = [k[1] - k[0] for k in seen if k[0] < whole_start or k[1] > whole_stop]
-        lengths = [stop - start for start, stop in seen]
-        rows.append(Rows(stop - i, len(seen), max(lengths, default=0), sum(lengths), len(cut), sum(cut)))
+        rows.append((stop - i, len(seen), sum(k[1] - k[0] for k in seen), len(cut), sum(cut)))
         pairs += [((i, stop), k) for k in seen]
-    return Sums.of_rows(rows), pairs
+    r, visits, keys, masked, masked_keys = np.array(rows).T
+    return Sums.of(Rows(r, (), visits, keys, masked, masked_keys), y.Bc), pairs
 
 
 def longformer(y: Symbols, one_sided: int = 256, global_tokens: int = 0) -> Kernels:

@@ -1,9 +1,10 @@
 """Closed forms of the FlashAttention family. Each lists its terms in the order of the algorithm's lines."""
 
-import math
+from collections.abc import Sequence
 
 from ...hierarchy.counts import KernelCounts
-from ..symbols import Pair, Rows, Sums, Symbols
+from ..sums import Kind, Pair, Sums, pairs, visited_keys
+from ..symbols import Symbols
 from .lines import Kernels, Lines, drop, over, scores
 
 
@@ -45,19 +46,19 @@ def flash_end(L: Lines, y: Symbols, N: int, out: int) -> None:
 def flash_peak(y: Symbols, v: Sums, *, shared: bool = False) -> int:
     d, d_v, s, a = y.d, y.d_v, y.s, y.a
 
-    def at_product(b: Rows) -> int:  # Q K V O l m S
+    def at_product(b: Kind) -> int:  # Q K V O l m S
         return b.r * d * s + b.c * (d if shared else d + d_v) * s + b.r * (d_v + 2) * a + b.r * b.c * a if b.visits else 0
 
-    def later(b: Rows) -> int:  # V O l m S, and Q unless this was its last use
+    def later(b: Kind) -> int:  # V O l m S, and Q unless this was its last use
         return b.r * d * s * (b.visits > 1) + b.c * (d if shared else d_v) * s + b.r * (d_v + 2) * a + b.r * b.c * a
 
-    def at_options(b: Rows) -> int:
+    def at_options(b: Kind) -> int:
         return later(b) + y.extra(b.r, b.c) if b.visits else 0
 
-    def at_rowsum(b: Rows) -> int:  # with two more columns
+    def at_rowsum(b: Kind) -> int:  # with two more columns
         return later(b) + 2 * b.r * a if b.visits else 0
 
-    def at_end(b: Rows) -> int:
+    def at_end(b: Kind) -> int:
         return max(b.r * (d_v + 3) * a, b.r * d * s)
 
     return v.peak(at_product, at_options, at_rowsum, at_end)
@@ -75,20 +76,19 @@ def flash2(y: Symbols) -> Kernels:
 
 
 def split_kv(y: Symbols) -> Kernels:
-    chunk = math.ceil(math.ceil(y.n_k / y.Bc) / y.splits) * y.Bc
-    return splitted(y, "partial", [y.sums(k * chunk, (k + 1) * chunk) for k in range(y.splits)])
+    return splitted(y, "partial", y.parts(y.lengths))
 
 
-def splitted(y: Symbols, name: str, parts: list[Sums], ints: int = 0) -> Kernels:
+def splitted(y: Symbols, name: str, v: Sums, ints: int = 0) -> Kernels:
     """A kernel over parts of the keys, and their combination. ints: table entries read, by each thread block and for each visit."""
-    a, d_v, n = y.a, y.d_v, len(parts)
-    partial = sum((flash_kernel(y, v, y.s if n == 1 else a) for v in parts), KernelCounts())
+    a, d_v, n = y.a, y.d_v, y.splits
+    partial = flash_kernel(y, v, y.s if n == 1 else a)
     reads = Lines()
-    reads.load_int(ints * sum(v.T + v.P for v in parts))
+    reads.load_int(ints * (v.T + v.P))
     kernels = {name: over(y.lanes, partial + reads.kernel(0, 0))}
     if n == 1:
         return kernels, 0
-    N, C = parts[0].N, Lines()
+    N, T, C = v.N // n, v.T // n, Lines()
     C.fill(a * (d_v + 2) * N)
     C.load(a * (d_v + 1) * N * n)
     C.vector(N * n, 2 * a * N * n, a * N * n)
@@ -98,27 +98,28 @@ def splitted(y: Symbols, name: str, parts: list[Sums], ints: int = 0) -> Kernels
     C.vector(2 * d_v * N * n, 2 * a * (d_v + 1) * N * n, 2 * a * d_v * N * n)
     C.vector(d_v * N * n, 2 * a * d_v * N * n, a * d_v * N * n)
     flash_end(C, y, N, y.s)
-    peak = parts[0].peak(lambda b: b.r * (d_v + 4) * a, lambda b: b.r * (2 * d_v + 3) * a)
-    kernels["combine"] = over(y.lanes, C.kernel(parts[0].T, peak))
-    return kernels, y.lanes * n * a * N * (d_v + 1)
+    peak = v.peak(lambda b: b.r * (d_v + 4) * a, lambda b: b.r * (2 * d_v + 3) * a)
+    kernels["combine"] = over(y.lanes, C.kernel(T, peak))
+    return kernels, y.lanes * n * a * y.n * (d_v + 1)
 
 
 def flash1(y: Symbols) -> Kernels:
-    return {"flash1": over(y.lanes, _flash1_kernel(y, y.pairs(), 0))}, y.lanes * 2 * y.a * y.n
+    b = y.rows()
+    kernel = _flash1_kernel(y, Sums.of(b, y.Bc), pairs(b, y.Bc, y.n_k), 0)
+    return {"flash1": over(y.lanes, kernel)}, y.lanes * 2 * y.a * y.n
 
 
 def block_sparse(y: Symbols) -> Kernels:
-    entries = sum(b.visits for b in y.sums().rows)
-    return {"block_sparse": over(y.lanes, _flash1_kernel(y, y.pairs(), entries))}, y.lanes * 2 * y.a * y.n
+    kernel = _flash1_kernel(y, *y.under_block_mask(), y.sums().P)
+    return {"block_sparse": over(y.lanes, kernel)}, y.lanes * 2 * y.a * y.n
 
 
-def _flash1_kernel(y: Symbols, pairs: list[Pair], entries: int) -> KernelCounts:
-    d, d_v, s, a = y.d, y.d_v, y.s, y.a
-    v, L = Sums.of_pairs(pairs), Lines()
-    first = sum(p.r for p in pairs if p.first)  # rows on their first pass; the others have O, l and m in HBM
+def _flash1_kernel(y: Symbols, v: Sums, pairs: Sequence[Pair], entries: int) -> KernelCounts:
+    d, d_v, s, a, L = y.d, y.d_v, y.s, y.a, Lines()
+    first = v.visible  # rows on their first pass; the others have O, l and m in HBM
     again, never = v.R - first, y.n - first
     L.load_int(entries)
-    L.load(s * (d + d_v) * sum(c for c, visitors in y.columns(pairs) if visitors))
+    L.load(s * (d + d_v) * visited_keys(pairs))
     L.load(s * d * v.R)
     L.fill(a * (d_v + 2) * first)
     L.load((s * d_v + 2 * a) * again)
@@ -160,14 +161,8 @@ def _flash1_kernel(y: Symbols, pairs: list[Pair], entries: int) -> KernelCounts:
             stay + 4 * column + p.r * p.c * s + acc, (K + V) * p.more + O + 4 * column + acc + rescaled,
         )  # fmt: skip
 
-    closing = max(2 * a * max((p.r for p in pairs), default=0), a * d_v * unvisited(y, pairs))
+    closing = max(2 * a * max((p.r for p in pairs), default=0), a * d_v * v.unvisited)
     return L.kernel(1, max([closing, *map(peak, pairs)]))
-
-
-def unvisited(y: Symbols, pairs: list[Pair]) -> int:
-    """The length of the longest row block that visits nothing."""
-    visited = {p.i for p in pairs}
-    return max((min(y.Br, y.n - i) for i in range(0, y.n, y.Br) if i // y.Br not in visited), default=0)
 
 
 def flash3_fp8(y: Symbols) -> Kernels:
@@ -185,7 +180,7 @@ def flash3_fp8(y: Symbols) -> Kernels:
     L.vector(v.N, a * v.N + factor * v.T, a * v.N)  # v / max(l, 1)
     L.vector(v.N, a * v.N, a * v.N)  # lse − OFFSET
 
-    def peak(b: Rows) -> int:
+    def peak(b: Kind) -> int:
         q, kv, stay, S = b.r * y.d * y.s, b.c * (y.d + d_v) * y.s, b.r * (d_v + 2) * a, b.r * b.c * a
         later = (q + factor) * (b.visits > 1) + b.c * d_v * y.s + stay + 2 * factor + S
         loop = max(q + kv + stay + 4 * factor + S, later + y.extra(b.r, b.c), later + 2 * b.r * a) if b.visits else 0

@@ -1,16 +1,16 @@
 """Closed forms of the backward passes that recompute P. Each lists its terms in the order of the algorithm's lines."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from ..symbols import Pair, Sums, Symbols
+from ..sums import Pair, Sums, pairs, visited_keys
+from ..symbols import Symbols
 from .gradient import atomic, gather, shared
 from .lines import Kernels, Lines, drop, over, scores, uncap
 
 
 def flash2_backward(y: Symbols) -> Kernels:
     d, d_v, s, a, N = y.d, y.d_v, y.s, y.a, y.n
-    pairs = y.pairs()
     L = Lines()
     L.load(2 * s * d_v * N)
     L.vector(y.cast * d_v * N, y.cast * s * d_v * N, y.cast * a * d_v * N)
@@ -20,8 +20,9 @@ def flash2_backward(y: Symbols) -> Kernels:
     r = min(y.Br, N)
     preprocess = L.kernel(math.ceil(N / y.Br), max((a + s) * d_v * r, a * (d_v + 1) * r))
 
-    v, L = Sums.of_pairs(pairs), Lines()
-    _keys(L, y, pairs)
+    v, visited = _visited(y)
+    L = Lines()
+    _keys(L, y, visited)
     L.load(s * (d + d_v) * v.R)
     _weights(L, y, v)
     L.load(a * v.R)
@@ -39,7 +40,7 @@ def flash2_backward(y: Symbols) -> Kernels:
             K + V + Q + dO + X + 2 * S, K + V * p.more + Q + X + 2 * S + column, K + V * p.more + Q + p.r * p.c * s + p.r * d * a,
         )  # fmt: skip
 
-    main = L.kernel(math.ceil(y.n_k / y.Bc), _peak(y, pairs, peak))
+    main = L.kernel(math.ceil(y.n_k / y.Bc), _peak(y, visited, peak))
     kernels = {"preprocess": over(y.lanes, preprocess), "flash2_backward": over(y.lanes, main)}
     footprint = y.lanes * a * N
     footprint += atomic(kernels, "dQ", N, d, y, y.Br, y.lanes) + shared(kernels, y)
@@ -48,11 +49,10 @@ def flash2_backward(y: Symbols) -> Kernels:
 
 def flash1_backward(y: Symbols) -> Kernels:
     d, d_v, s, a = y.d, y.d_v, y.s, y.a
-    pairs = y.pairs()
-    v, L = Sums.of_pairs(pairs), Lines()
-    first = sum(p.r for p in pairs if p.first)  # rows on their first pass; the others have D and dQ in HBM
+    v, visited = _visited(y)
+    L, first = Lines(), v.visible  # rows on their first pass; the others have D and dQ in HBM
     again, never = v.R - first, y.n - first
-    _keys(L, y, pairs)
+    _keys(L, y, visited)
     L.load(s * (d + d_v) * v.R)
     L.load((a + s * d) * again)
     L.load(s * d_v * first)
@@ -83,15 +83,18 @@ def flash1_backward(y: Symbols) -> Kernels:
             stay + X + 2 * S, K + V * p.more + Q + dQ + p.r * p.c * s + product,
         )  # fmt: skip
 
-    visited = {p.i for p in pairs}
-    closing = max((min(y.Br, y.n - i) * d * a for i in range(0, y.n, y.Br) if i // y.Br not in visited), default=0)
-    kernels = {"flash1_backward": over(y.lanes, L.kernel(1, max(closing, _peak(y, pairs, peak))))}
+    kernels = {"flash1_backward": over(y.lanes, L.kernel(1, max(v.unvisited * d * a, _peak(y, visited, peak))))}
     return kernels, y.lanes * a * y.n + shared(kernels, y)
 
 
-def _keys(L: Lines, y: Symbols, pairs: list[Pair]) -> None:
+def _visited(y: Symbols) -> tuple[Sums, Sequence[Pair]]:
+    b = y.rows()
+    return Sums.of(b, y.Bc), pairs(b, y.Bc, y.n_k)
+
+
+def _keys(L: Lines, y: Symbols, visited: Sequence[Pair]) -> None:
     """K and V of every block of keys that is visited, and room for dK and dV."""
-    L.load(y.s * (y.d + y.d_v) * sum(c for c, visitors in y.columns(pairs) if visitors))
+    L.load(y.s * (y.d + y.d_v) * visited_keys(visited))
     L.fill(y.a * (y.d + y.d_v) * y.n_k)
 
 
@@ -133,7 +136,7 @@ def _rounded(y: Symbols, p: Pair) -> int:
     return p.r * p.c * (y.a if y.p.dropout else y.s * y.cast)
 
 
-def _peak(y: Symbols, pairs: list[Pair], of_pair: Callable[[Pair], int]) -> int:
+def _peak(y: Symbols, visited: Sequence[Pair], of_pair: Callable[[Pair], int]) -> int:
     """Over the pairs; a block of keys that nobody sees has dK and dV only."""
     alone = max(min(y.Bc, y.n_k) * (y.d + y.d_v) * y.a if y.n_k else 0, 0)
-    return max([alone, *(of_pair(p) for p in pairs)])
+    return max([alone, *map(of_pair, visited)])

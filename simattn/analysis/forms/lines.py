@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from ...hierarchy.counts import COUNTS, KernelCounts
-from ..symbols import Sums, Symbols
+from ..sums import Sums
+from ..symbols import Symbols
 
 Kernels = tuple[dict[str, KernelCounts], int]  # counts by kernel, and the footprint, over all lanes
 

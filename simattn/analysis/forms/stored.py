@@ -1,9 +1,10 @@
 """Closed forms of the algorithms whose scores lie in HBM. Each lists its terms in the order of the algorithm's lines."""
 
-import math
+from collections.abc import Callable
 
 from ...hierarchy.counts import KernelCounts
-from ..symbols import Rows, Sums, Symbols
+from ..sums import Kind, Sums
+from ..symbols import Symbols
 from .lines import Kernels, Lines, after_scale, drop, over, scores
 
 
@@ -11,7 +12,7 @@ def online_softmax(y: Symbols) -> Kernels:
     v = y.sums()
     d, d_v, s, a, z = y.d, y.d_v, y.s, y.a, y.z
 
-    def scores_peak(b: Rows) -> int:
+    def scores_peak(b: Kind) -> int:
         q = b.r * d * s
         if not b.visits:
             return max(q, 3 * b.r * a)
@@ -21,7 +22,7 @@ def online_softmax(y: Symbols) -> Kernels:
             later + x + (x_hbm if z != a else 0) + 2 * b.r * a, later + x + 3 * b.r * a,
         )  # fmt: skip
 
-    def output_peak(b: Rows) -> int:
+    def output_peak(b: Kind) -> int:
         o = b.r * d_v * a
         if not b.visits:
             return max(b.r * a, o)
@@ -102,18 +103,18 @@ def output_peak(y: Symbols, v: Sums) -> int:
 
 def unfused_chain(y: Symbols) -> Kernels:
     p, d, d_v, s, a, z = y.p, y.d, y.d_v, y.s, y.a, y.z
-    pairs = y.pairs(dense=True)
-    v, most = Sums.of_pairs(pairs), max(((q.r, q.c) for q in pairs), default=(0, 0))
-    r, c = most
-    dense = [Rows(b.r, math.ceil(y.n_k / y.Bc), min(y.Bc, y.n_k), y.n_k, 0, 0) for b in y.sums().rows]
-    w = Sums.of_rows(dense)
+    v = y.sums(dense=True)
+
+    def peak(of: Callable[[int, int], int]) -> int:
+        return v.peak(lambda b: of(b.r, b.c) if b.visits else 0)
+
     kernels = {}
     L = Lines()
     L.load(s * d * (v.R + v.C))
     L.matmul(d * v.A, s * d * (v.R + v.C), a * v.A)
     L.vector(v.A, a * v.A, a * v.A)
     L.store(a * v.A, z * v.A)
-    kernels["scores"] = L.kernel(v.P, (r + c) * d * s + r * c * a)
+    kernels["scores"] = L.kernel(v.P, peak(lambda r, c: (r + c) * d * s + r * c * a))
     masked = bool(y.sides or p.softcap or p.bias or p.alibi or p.mask)
     if masked:
         L = Lines()
@@ -121,8 +122,8 @@ def unfused_chain(y: Symbols) -> Kernels:
         L.vector(y.cast_s * v.A, y.cast_s * z * v.A, y.cast_s * a * v.A)
         after_scale(L, y, v)
         L.store(a * v.A, z * v.A)
-        kernels["mask"] = L.kernel(v.P, max(r * c * (a + z * y.cast_s), r * c * a + y.extra(r, c)))
-    kernels["softmax"] = softmax(y, w)
+        kernels["mask"] = L.kernel(v.P, peak(lambda r, c: r * c * a + max(r * c * z * y.cast_s, y.extra(r, c))))
+    kernels["softmax"] = softmax(y, v)
     if p.dropout:
         L = Lines()
         L.vector(2 * v.A, 0, 0)
@@ -130,13 +131,13 @@ def unfused_chain(y: Symbols) -> Kernels:
         L.load(z * v.A)
         L.vector(2 * v.A, 2 * z * v.A, 2 * z * v.A)
         L.store(z * v.A, z * v.A)
-        kernels["dropout"] = L.kernel(v.P, r * c * z)
+        kernels["dropout"] = L.kernel(v.P, peak(lambda r, c: r * c * z))
     O = Lines()
-    O.fill(a * d_v * w.N)
-    O.load(z * w.A)
-    _weighted(O, y, w, y.cast_p, z)
-    O.store(a * d_v * w.N, s * d_v * w.N)
-    kernels["output"] = O.kernel(w.T, output_peak(y, w))
+    O.fill(a * d_v * v.N)
+    O.load(z * v.A)
+    _weighted(O, y, v, y.cast_p, z)
+    O.store(a * d_v * v.N, s * d_v * v.N)
+    kernels["output"] = O.kernel(v.T, output_peak(y, v))
     footprint = y.n * p.n_k * (z * (2 + masked) + (z + 1) * p.dropout)
     return {name: over(y.lanes, k) for name, k in kernels.items()}, y.lanes * footprint
 
@@ -149,7 +150,7 @@ def softmax(y: Symbols, v: Sums) -> KernelCounts:
 
 def _softmax_of_rows(y: Symbols, v: Sums, rows: int) -> KernelCounts:
     a, z = y.a, y.z
-    visible, L = sum(b.r for b in v.rows if b.visits), Lines()
+    visible, L = v.visible, Lines()
     L.fill(2 * a * v.N)
     L.load(z * v.A)
     L.vector(v.A, z * v.A, a * visible)
@@ -164,12 +165,12 @@ def _softmax_of_rows(y: Symbols, v: Sums, rows: int) -> KernelCounts:
     L.vector(v.N, 2 * a * v.N, a * v.N)
     L.store(a * v.N, a * v.N)
 
-    def peak(b: Rows) -> int:
+    def peak(b: Kind) -> int:
         r = min(rows, b.r)
         narrow = r * b.keys * (z + a) + r * a if y.cast_s else 0
         return max(r * b.keys * z + 2 * r * a, narrow, r * b.keys * a + 3 * r * a if b.visits else 0)
 
-    return L.kernel(sum(math.ceil(b.r / rows) for b in v.rows), v.peak(peak))
+    return L.kernel(v.strips(rows), v.peak(peak))
 
 
 def _softmax_in_two_passes(y: Symbols, v: Sums) -> KernelCounts:
@@ -191,7 +192,7 @@ def _softmax_in_two_passes(y: Symbols, v: Sums) -> KernelCounts:
     L.vector(v.N, 2 * a * v.N, a * v.N)
     L.store(a * v.N, a * v.N)
 
-    def peak(b: Rows) -> int:
+    def peak(b: Kind) -> int:
         x, x_hbm, column = b.r * b.c * a, b.r * b.c * z, b.r * a
         return max(x_hbm + 3 * column, x + x_hbm + 2 * column if y.cast_s else 0, x + 3 * column) if b.visits else 2 * column
 
