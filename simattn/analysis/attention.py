@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from ..hierarchy.checks import array, instance, named
+from ..hierarchy.checks import array, instance, named, shown
 from ..hierarchy.dtypes import accumulation_type
 from ..hierarchy.machine import Machine
 from ..hierarchy.run import Run
@@ -69,11 +69,12 @@ def attention_backward(
         _check("p", p, (*q.shape[:-1], k.shape[-2]), scores_type(Q.dtype))
     blocks: dict[str, Any] = {name: options.pop(name) for name in list(options) if name not in SCORES}
     check_names([algorithm], blocks, known)
-    if options.get("dropout") and not isinstance(options.get("rng"), int | np.integer):
+    asked = Options.of(Q, K, **options)
+    if asked.dropout and not isinstance(options.get("rng"), int | np.integer):
         raise ValueError(
-            f"rng={options.get('rng')!r}: give the whole number of the forward pass, so that the same weights are dropped"
+            f"rng={shown(options.get('rng'))}: give the whole number of the forward pass, so that the same weights are dropped"
         )
-    given = Options.of(Q, K, **options).for_run()
+    given = asked.for_run()
     if p is not None:
         blocks["P"] = p
     stored = stored_by_forward(algorithm, (q, k, v), given, blocks)
