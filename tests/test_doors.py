@@ -210,7 +210,7 @@ def test_what_is_wrong_with_the_call_raises_before_anything_runs():
     ran = []
     for options, said in (
         ({"windw": (1, 0)}, "did you mean 'window'"), ({"splits": 2}, "no option of flash2, naive: splits; it is one of split_kv"),
-        ({"Br": 0, "Bc": 4}, "Br=0"), ({"dO": X}, "give backward=True|without backward"), ({"backward": "yes"}, "backward='yes': give True or False"),
+        ({"Br": 0, "Bc": 4}, "Br=0"), ({"Br": 4.0, "Bc": 4}, "Br=4.0"), ({"dO": X}, "give backward=True|without backward"), ({"backward": "yes"}, "backward='yes': give True or False"),
         ({"block_mask": [[3]], "Br": 8, "Bc": 8}, "no option|block_mask"), ({"rng": "x"}, "rng='x'"), ({"rng": -1}, "rng=-1"), ({"rng": 1.5}, "rng=1.5"),
         ({"mask": X}, "mask has type float32: it is boolean"), ({"alibi": True}, "alibi=True: give the slope of each head"),
         ({"alibi": "steep"}, "alibi='steep'"), ({"kv_lens": [[1], [2, 3]]}, "kv_lens"), ({"kv_lens": True}, "kv_lens=True"),
@@ -224,6 +224,14 @@ def test_what_is_wrong_with_the_call_raises_before_anything_runs():
             lambda k=kinds: sa.compare(ROOMY, ["block_sparse"], X, X, X, progress=ran.append, block_mask=k, Br=8, Bc=8)
         )
         assert message.startswith("block_mask ")
+    for name in ("splits", "steps", "tokens", "capacity", "block", "one_sided", "global_tokens", "random_blocks", "seed"):
+        taker = {"splits": "split_kv", "block": "block_diagonal", "one_sided": "longformer", "global_tokens": "longformer"}
+        names = ["naive", taker.get(name, "bigbird" if name in ("random_blocks", "seed") else "incremental")]
+        for value in (-1, 2.5, "2", True):
+            message = one_line(
+                lambda n=name, v=value, a=names: sa.compare(ROOMY, a, X, X, X, progress=ran.append, causal=True, **{n: v})
+            )
+            assert message.startswith(f"{name}={value!r}: ")
     assert ran == []
 
 

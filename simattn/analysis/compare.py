@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..hierarchy.checks import flag, kind, named, shown, whole
+from ..hierarchy.checks import flag, kind, named, shown
 from ..hierarchy.counts import KernelCounts
 from ..hierarchy.errors import unknown
 from ..hierarchy.machine import Machine
@@ -15,7 +15,7 @@ from ..hierarchy.run import Run
 from ..kernels import algorithms, flash3_fp8, mla, paged
 from .cases import Backward, Forward
 from .defaults import ELSEWHERE, defaults
-from .inputs import SCORES, Array, Workload, check_names, checked_machine, checked_qkv, parameters
+from .inputs import SCORES, Array, Workload, check_names, check_values, checked_machine, checked_qkv, parameters
 from .options import Options, elementwise
 from .shown import Shown
 from .truth import Error
@@ -129,9 +129,11 @@ def compare(
     Q, K, V = checked_qkv(Q, K, V)
     own = {name: options.pop(name) for name in list(options) if name not in SCORES}
     check_names(names, own, known)
-    own |= {name: whole(name, own[name], 1) for name in ("Br", "Bc") if name in own}
+    check_values(own, K.shape[2])
     asked, sparse = Options.of(Q, K, **options), None
-    if own.get("block_mask") is not None:
+    if own.get("block_mask", ...) is None:
+        del own["block_mask"]
+    if "block_mask" in own:
         sparse = {"block_mask": np.asarray(own.pop("block_mask")), "mask": asked.mask}
         asked = replace(asked, mask=elementwise(**sparse, Br=own.get("Br"), Bc=own.get("Bc"), shape=(Q.shape[2], K.shape[2])))
     case: Any = Backward(Q, K, V, asked, dO) if backward else Forward(Q, K, V, asked, sparse)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..hierarchy.catalogue import machine as catalogue_machine
-from ..hierarchy.checks import array
+from ..hierarchy.checks import array, flag, whole
 from ..hierarchy.dtypes import storage_type
 from ..hierarchy.errors import unknown
 from ..hierarchy.machine import Machine
@@ -63,6 +63,21 @@ def check_names(names: Collection[str], own: Collection[str], known: Mapping[str
             [*SCORES, *sorted(set().union(*(parameters(known[name]) for name in names))), "algorithm", "machine"]
         )
         raise TypeError(unknown("option", option, everything, SYNONYMS))
+
+
+def check_values(own: Mapping[str, Any], n_k: int) -> None:
+    """TypeError or ValueError for a value that is wrong for any algorithm on n_k keys; one that only some refuse is theirs to refuse."""
+    there, bounds = f"there are {n_k} keys", {"splits": (1, n_k), "steps": (0, n_k), "tokens": (1, n_k), "capacity": (n_k, None)}
+    bounds |= {"block": (1, n_k), "global_tokens": (0, n_k), "global_blocks": (0, n_k), "random_blocks": (0, n_k)}
+    for name, value in own.items():
+        if name in bounds and not (value is None and name in ("splits", "steps", "capacity")):
+            whole(name, value, *bounds[name], there)
+        elif name in ("Br", "Bc", "one_sided", "window_blocks"):
+            whole(name, value, 1)
+        elif name == "seed":
+            whole(name, value, 0)
+        elif name == "return_P":
+            flag(name, value)
 
 
 def checked_machine(machine: Any) -> Machine:
