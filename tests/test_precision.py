@@ -46,13 +46,13 @@ def test_quantisation_errs_by_its_rounding(lead, n, d, rows, power, dtype, seed)
 
 
 def test_quantisation_refuses_what_has_no_factor():
-    """Blocks of zeros are named by block, head and row; values that are not finite and blocks of no rows raise too."""
-    x = draw(2, 3, 5, 4, seed=0)
-    x[1, 2, 4:] = 0
-    with pytest.raises(ValueError, match=r"zeros: block 2 of head \[1, 2\], from row 4 on"):
+    """A block too small for a float32 factor is named by block, head and row; values that are not finite and blocks of no rows raise too."""
+    x = draw(2, 3, 5, 4, seed=0).astype(np.float64)
+    x[1, 2, 4:] = 1e-40
+    with pytest.raises(ValueError, match=r"largest value is 1e-40: block 2 of head \[1, 2\], from row 4 on"):
         sa.quantize(x, 2)
-    with pytest.raises(ValueError, match="zeros: block 1, from row 3 on"):
-        sa.quantize(np.concatenate([np.ones((3, 2)), np.zeros((3, 2))]), 3)
+    with pytest.raises(ValueError, match="block 1, from row 3 on"):
+        sa.quantize(np.concatenate([np.ones((3, 2)), np.full((3, 2), 1e300)]), 3)
     for value in (np.nan, np.inf):
         with pytest.raises(ValueError, match="not finite"):
             sa.quantize(np.array([[1.0, value]]), 1)

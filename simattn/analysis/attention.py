@@ -4,15 +4,15 @@ from typing import Any
 
 import numpy as np
 
-from ..hierarchy.catalogue import machine as catalogue_machine
+from ..hierarchy.checks import array, instance, named, shown
 from ..hierarchy.dtypes import accumulation_type
-from ..hierarchy.errors import unknown
 from ..hierarchy.machine import Machine
 from ..hierarchy.run import Run
 from ..kernels import APPROXIMATE, DECODING, FORWARD, algorithms, block_sparse
 from ..kernels.scores import scores_type
 from .cases import stored_by_forward
-from .inputs import Array, checked_qkv
+from .defaults import ELSEWHERE
+from .inputs import SCORES, Array, check_names, checked_machine, checked_qkv
 from .options import Options
 
 
@@ -31,17 +31,18 @@ def attention(
     numbers (Tr, Tc), 0 skip, 1 full, 2 partial (where `mask` says), for `block_sparse`. dropout, rng: the same whole number drops the
     same weights. blocks: Br, Bc, splits, and what else the algorithm takes. ValueError or TypeError names what does not fit.
     """
-    known = [f.__name__ for f in (*FORWARD, *DECODING, block_sparse, *APPROXIMATE)]
-    if algorithm not in known:
-        raise ValueError(unknown("algorithm of Q, K and V", algorithm, known))
+    known = {f.__name__: f for f in (*FORWARD, *DECODING, block_sparse, *APPROXIMATE)}
+    named("algorithm", algorithm, known, ELSEWHERE)
+    if block_mask is not None:
+        blocks["block_mask"] = block_mask
+    check_names([algorithm], blocks, known)
+    gpu = checked_machine("a100-40gb" if machine is None else machine)
     Q, K, _ = checked_qkv(q, k, v)
     options = Options.of(
         Q, K, causal=causal, scale=scale, bias=bias, mask=mask, window=window, offset=offset, softcap=softcap, alibi=alibi,
         kv_lens=kv_lens, dropout=dropout, rng=rng,
     )  # fmt: skip
-    f = algorithms[algorithm]
-    more = {} if block_mask is None else {"block_mask": block_mask}
-    return _machine(machine).run(f, q, k, v, **options.for_run(f, *Q.shape[1:3]), **more, **blocks)
+    return gpu.run(known[algorithm], q, k, v, **options.for_run(known[algorithm], *Q.shape[1:3]), **blocks)
 
 
 def attention_backward(
@@ -54,36 +55,35 @@ def attention_backward(
     (`return_P=True`); made by a run of it, which is not counted, unless given. options: those of `sa.attention`, the same as forward,
     an rng that is a whole number included. ValueError for an algorithm without a backward pass.
     """
-    backward = f"{algorithm}_backward"
-    if backward not in algorithms:
-        known = [name.removesuffix("_backward") for name in algorithms if name.endswith("_backward")]
+    known = {name.removesuffix("_backward"): f for name, f in algorithms.items() if name.endswith("_backward")}
+    instance("algorithm", algorithm, str, f"give a name, as {next(iter(known))!r}")
+    if algorithm not in known:
         raise ValueError(f"{algorithm} has no backward pass; those that have: {', '.join(known)}")
+    gpu = checked_machine("a100-40gb" if machine is None else machine)
     Q, K, _ = checked_qkv(q, k, v)
     shape = (*q.shape[:-1], v.shape[-1])
-    _check("o", o, shape, q.dtype)
-    _check("do", do, shape, q.dtype)
-    _check("lse", lse, shape[:-1], accumulation_type([q.dtype]))
+    _check("o", o, shape, Q.dtype)
+    _check("do", do, shape, Q.dtype)
+    _check("lse", lse, shape[:-1], accumulation_type([Q.dtype]))
     if p is not None:
-        _check("p", p, (*q.shape[:-1], k.shape[-2]), scores_type(q.dtype))
-    if options.get("dropout") and not isinstance(options.get("rng"), int | np.integer):
+        _check("p", p, (*q.shape[:-1], k.shape[-2]), scores_type(Q.dtype))
+    blocks: dict[str, Any] = {name: options.pop(name) for name in list(options) if name not in SCORES}
+    check_names([algorithm], blocks, known)
+    asked = Options.of(Q, K, **options)
+    if asked.dropout and not isinstance(options.get("rng"), int | np.integer):
         raise ValueError(
-            f"rng={options.get('rng')!r}: give the whole number of the forward pass, so that the same weights are dropped"
+            f"rng={shown(options.get('rng'))}: give the whole number of the forward pass, so that the same weights are dropped"
         )
-    blocks: dict[str, Any] = {name: options.pop(name) for name in ("Br", "Bc") if name in options}
-    given = Options.of(Q, K, **options).for_run()
+    given = asked.for_run()
     if p is not None:
         blocks["P"] = p
     stored = stored_by_forward(algorithm, (q, k, v), given, blocks)
-    return _machine(machine).run(algorithms[backward], q, k, v, o, lse[..., None], do, **given, **stored, **blocks)
+    return gpu.run(known[algorithm], q, k, v, o, lse[..., None], do, **given, **stored, **blocks)
 
 
-def _check(name: str, x: Any, shape: tuple[int, ...], dtype: Any) -> None:
-    if not isinstance(x, np.ndarray) or x.shape != shape or x.dtype != dtype:
-        found = f"{x.dtype} of shape {x.shape}" if isinstance(x, np.ndarray) else f"a {type(x).__name__}"
-        raise ValueError(f"{name} is {found}: the forward pass gives {dtype} of shape {shape}")
-    if name != "lse" and not np.isfinite(x).all():
-        raise ValueError(f"{name} holds values that are not finite")
-
-
-def _machine(machine: Machine | str | None) -> Machine:
-    return machine if isinstance(machine, Machine) else catalogue_machine(machine or "a100-40gb")
+def _check(name: str, given: Any, shape: tuple[int, ...], dtype: Any) -> None:
+    x = array(name, given, shape=f"{shape}, as the forward pass gives it")
+    if x.shape != shape or x.dtype != dtype:
+        raise ValueError(f"{name} is {x.dtype} of shape {x.shape}: the forward pass gives {dtype} of shape {shape}")
+    if np.isnan(x).any() or (name != "lse" and not np.isfinite(x).all()):
+        raise ValueError(f"{name} holds values that are not finite: give those of the forward pass, or a gradient without them")

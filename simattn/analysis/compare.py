@@ -1,19 +1,21 @@
 """Algorithms side by side: what they move, what they err by, and whether they are exact."""
 
-import inspect
 import math
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from ..hierarchy.catalogue import machine as catalogue_machine
+import numpy as np
+
+from ..hierarchy.checks import flag, kind, named, shown
 from ..hierarchy.counts import KernelCounts
 from ..hierarchy.errors import unknown
-from ..hierarchy.machine import BLOCK_OPTIONS, Machine
+from ..hierarchy.machine import Machine
 from ..hierarchy.run import Run
 from ..kernels import BASICS, algorithms, flash3_fp8, mla, paged
 from .cases import Backward, Forward
-from .inputs import SCORES, Array, Workload, checked_qkv, parameters
+from .defaults import ELSEWHERE, defaults
+from .inputs import SCORES, Array, Workload, check_names, check_values, checked_machine, checked_qkv, parameters
 from .options import Options, elementwise
 from .shown import Shown
 from .truth import Error
@@ -112,42 +114,40 @@ def compare(
     """Run algorithms by name on the same inputs, and hold each against float64 attention of the stored inputs.
 
     machine: a Machine or a catalogue name. Q, K, V: (N, d) or (batch, heads, N, d). options: those of `sa.attention`; Br and Bc; and
-    what only some algorithms take (splits, steps), which the others are not given. backward: run `<name>_backward` instead, on dO,
-    drawn from N(0, 1) unless given. With a block_mask, `block_sparse` takes it, and the others the boolean mask that it stands for. An algorithm that does not fit keeps a row that says so. Exact means an error of at most twice
+    what only some algorithms take (splits, steps), which the others are not given. What an algorithm needs and was not given is that of
+    `simattn.analysis.defaults`. backward: run `<name>_backward` instead, on dO,
+    drawn from N(0, 1) unless given. With a block_mask, `block_sparse` takes it, and the others the boolean mask that it stands for. An algorithm that does not fit, or does not take these options, keeps a row that says so. Exact means an error of at most twice
     the naive algorithm's in the same type, plus 4·eps·max|O|, or 8·eps times the largest gradient.
     """
-    machine = catalogue_machine(machine) if isinstance(machine, str) else machine
-    names = list(names)
+    machine = checked_machine(machine)
+    flag("backward", backward)
     taken = {name: f for name, f in algorithms.items() if f not in OTHER_INPUTS and name.endswith("_backward") == backward}
     known = {name.removesuffix("_backward"): f for name, f in taken.items()}
-    for name in names:
-        if name not in known:
-            raise ValueError(_not_compared(name, known, backward))
-    if not names:
-        raise ValueError(f"no algorithm to compare; known: {', '.join(known)}")
+    names = _listed(names, known, backward)
+    if dO is not None and not backward:
+        raise ValueError("dO is given without backward=True: it is the gradient of the output, which a forward pass has no use for")
     Q, K, V = checked_qkv(Q, K, V)
     own = {name: options.pop(name) for name in list(options) if name not in SCORES}
-    for name in own:
-        if not any(name in parameters(known[algorithm]) for algorithm in names):
-            everything = {*SCORES, *(p for f in known.values() for p in parameters(f))}
-            raise TypeError(
-                f"no option of {', '.join(names)}: {name}" if name in everything else unknown("option", name, everything)
-            )
-    sparse = None
+    check_names(names, own, known)
+    check_values(own, K.shape[2])
+    asked, sparse = Options.of(Q, K, **options), None
+    if own.get("block_mask", ...) is None:
+        del own["block_mask"]
     if "block_mask" in own:
-        sparse = {"block_mask": own.pop("block_mask"), "mask": options.get("mask")}
-        options["mask"] = elementwise(**sparse, Br=own.get("Br"), Bc=own.get("Bc"), shape=(Q.shape[2], K.shape[2]))
-    asked = Options.of(Q, K, **options)
+        sparse = {"block_mask": np.asarray(own.pop("block_mask")), "mask": asked.mask}
+        asked = replace(asked, mask=elementwise(**sparse, Br=own.get("Br"), Bc=own.get("Bc"), shape=(Q.shape[2], K.shape[2])))
     case: Any = Backward(Q, K, V, asked, dO) if backward else Forward(Q, K, V, asked, sparse)
+    workload = Workload.of(Q, K, asked.causal, backward)
     runs: dict[str, Run | str] = {}
     for name in names:
         progress(name)
         its = {option: value for option, value in own.items() if option in parameters(known[name])}
+        if sparse is None or name != "block_sparse":
+            its = defaults(name, workload, its, masked=asked.mask is not None) | its
         try:
             runs[name] = case.run(machine, name, its)
-        except MemoryError as overflow:  # of SRAM, of HBM, or of this computer
-            runs[name] = str(overflow)
-    workload = Workload.of(Q, K, asked.causal, backward)
+        except (MemoryError, ValueError, TypeError) as refusal:  # what does not fit, and what this algorithm does not take
+            runs[name] = str(refusal)
     if all(isinstance(run, str) for run in runs.values()):
         return Comparison(machine, workload, tuple(Result(name, failure=str(run)) for name, run in runs.items()), title)
     progress("float64")
@@ -160,23 +160,16 @@ def compare(
     return Comparison(machine, workload, results, title)
 
 
-def _not_compared(name: str, known: Iterable[str], backward: bool) -> str:
-    """Why a name is not compared: nobody knows it, or it takes other inputs, and how to run it then."""
-    others = {f.__name__: f for f in OTHER_INPUTS}
-    if name in others:
-        needed = [
-            p for p in inspect.signature(others[name]).parameters.values() if p.default is p.empty and p.kind is not p.VAR_KEYWORD
-        ]
-        given = (f"{p.name}=..." if p.kind is p.KEYWORD_ONLY else p.name for p in needed[1:] if p.name not in BLOCK_OPTIONS)
-        return f"{name} takes other inputs than Q, K and V: run it as gpu.run(sa.{name}, {', '.join(given)})"
-    if backward:
-        return unknown("algorithm with a backward pass", name, known)
-    nearest = unknown("algorithm", name, [*known, *others])
-    if "did you mean" in nearest:
-        return nearest
-    basics = [f.__name__ for f in BASICS]
-    rest = ", ".join(other for other in others if other not in basics)
-    return f"{unknown('algorithm', name, known)}; only by gpu.run: {rest}; basics, by gpu.run too: {', '.join(basics)}"
+def _listed(names: Any, known: Mapping[str, Any], backward: bool) -> list[str]:
+    """The names of algorithms, each once."""
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        listed = [name.strip() for name in names.split(",")] if isinstance(names, str) else ["naive", "flash2"]
+        raise TypeError(f"names={shown(names)}: give a list of names, as {listed}, not {kind(names)}")
+    what = "algorithm" + " with a backward pass" * backward
+    listed = list(dict.fromkeys(named(what, name, known, {} if backward else ELSEWHERE) for name in names))
+    if not listed:
+        raise ValueError(f"no algorithm to compare; known: {', '.join(known)}")
+    return listed
 
 
 def _result(

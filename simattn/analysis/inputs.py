@@ -1,14 +1,19 @@
 """What goes into a comparison: a workload's shape, arrays that are checked, arrays that are drawn."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..hierarchy.dtypes import STORAGE, storage_type
+from ..hierarchy.catalogue import machine as catalogue_machine
+from ..hierarchy.checks import array, flag, whole
+from ..hierarchy.dtypes import storage_type
+from ..hierarchy.errors import unknown
+from ..hierarchy.machine import Machine
+from ..kernels.synonyms import SYNONYMS
 
 Array = NDArray[Any]
 
@@ -46,18 +51,49 @@ def parameters(algorithm: Callable[..., Any]) -> set[str]:
     return {p.name for p in inspect.signature(algorithm).parameters.values() if p.kind is p.KEYWORD_ONLY} - {"group"}
 
 
+def check_names(names: Collection[str], own: Collection[str], known: Mapping[str, Callable[..., Any]]) -> None:
+    """TypeError for an option that neither belongs to the scores nor to any of these algorithms. known: all that could be asked for."""
+    for option in own:
+        if any(option in parameters(known[name]) for name in names):
+            continue
+        takers = [name for name, f in known.items() if option in parameters(f)]
+        if takers and option not in SYNONYMS:
+            raise TypeError(f"no option of {', '.join(names)}: {option}; it is one of {', '.join(takers)}")
+        everything = dict.fromkeys(
+            [*SCORES, *sorted(set().union(*(parameters(known[name]) for name in names))), "algorithm", "machine"]
+        )
+        raise TypeError(unknown("option", option, everything, SYNONYMS))
+
+
+def check_values(own: Mapping[str, Any], n_k: int) -> None:
+    """TypeError or ValueError for a value that is wrong for any algorithm on n_k keys; one that only some refuse is theirs to refuse."""
+    there, bounds = f"there are {n_k} keys", {"splits": (1, n_k), "steps": (0, n_k), "tokens": (1, n_k), "capacity": (n_k, None)}
+    bounds |= {"block": (1, n_k), "global_tokens": (0, n_k), "global_blocks": (0, n_k), "random_blocks": (0, n_k)}
+    for name, value in own.items():
+        if name in bounds and not (value is None and name in ("splits", "steps", "capacity")):
+            whole(name, value, *bounds[name], there)
+        elif name in ("Br", "Bc", "one_sided", "window_blocks"):
+            whole(name, value, 1)
+        elif name == "seed":
+            whole(name, value, 0)
+        elif name == "return_P":
+            flag(name, value)
+
+
+def checked_machine(machine: Any) -> Machine:
+    """A Machine, or that of the catalogue by its name."""
+    return machine if isinstance(machine, Machine) else catalogue_machine(machine)
+
+
 def _many(n: int, noun: str) -> str:
     return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun.removesuffix('y')}ies" if noun == "query" else f"{n:,} {noun}s"
 
 
 def checked_qkv(Q: Any, K: Any, V: Any) -> tuple[Array, Array, Array]:
     """Q, K, V as (batch, heads, N, d) arrays of one storage type; an error that names what does not fit."""
-    given = {"Q": Q, "K": K, "V": V}
+    given = {name: array(name, x, shape="(N, d) or (batch, heads, N, d)") for name, x in {"Q": Q, "K": K, "V": V}.items()}
+    Q, K, V = given.values()
     for name, x in given.items():
-        if not isinstance(x, np.ndarray):
-            raise TypeError(f"{name} is a {type(x).__name__}: give a NumPy array of shape (N, d) or (batch, heads, N, d)")
-        if x.dtype.newbyteorder("=") not in STORAGE.values():
-            raise TypeError(f"{name} has type {x.dtype}: attention takes {', '.join(STORAGE)}; convert it with .astype(...)")
         if 0 in x.shape:
             raise ValueError(f"{name} has shape {x.shape}: no length may be 0")
     shapes = ", ".join(f"{name} {x.shape}" for name, x in given.items())

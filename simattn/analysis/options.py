@@ -7,10 +7,12 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from ..hierarchy.checks import array, flag, kind, native, number, optional, shown, sides, whole
+from ..hierarchy.dtypes import STORAGE
 from ..hierarchy.errors import unknown
 from ..hierarchy.given import each
 from ..kernels import DECODING
-from ..kernels.scores import checked_window
+from ..kernels.synonyms import SYNONYMS
 
 Array = NDArray[Any]
 
@@ -35,35 +37,36 @@ class Options:
     def of(cls, Q: Array, K: Array, *, kv_lens: Any = None, alibi: Any = None, rng: Any = None, **others: Any) -> Self:
         """Check options for Q (batch, heads, n_q, d) and K; TypeError or ValueError names the one that does not fit.
 
+        A default is a default however it is written: dropout=0, window=(None, None), every key in kv_lens, scale=1/√d.
         kv_lens: a length for each batch element, or one for all. alibi: a slope for each head. rng: as NumPy's default_rng takes
         it (SPEC 7); one seed is drawn from it, so the same whole number drops the same weights again, as a backward pass must.
         """
-        known = [f.name for f in fields(cls)]
+        known = [f.name for f in fields(cls) if f.name != "seed"] + ["rng"]
         for name in others:
-            if name not in known or name == "seed":
-                raise TypeError(unknown("option", name, [*known, "rng"]))
-        (batch, heads, n_q, _), n_k = Q.shape, K.shape[2]
-        for name, x in (("bias", others.get("bias")), ("mask", others.get("mask"))):
-            if x is not None:
-                _check_scores(name, x, Q, (batch, heads, n_q, n_k))
-        dropout = others.get("dropout", 0.0)
-        if not 0 <= dropout < 1:
-            raise ValueError(f"dropout={dropout}: a probability from 0 to below 1")
-        if dropout:
-            others["seed"] = int(np.random.default_rng(rng).integers(1 << 63))
-        checked_window(others.get("window"))
-        offset = others.get("offset")
-        if offset is not None and not isinstance(offset, int | np.integer):
-            raise TypeError(f"offset={offset!r}: a whole number of keys")
+            if name not in known:
+                raise TypeError(unknown("option", name, known, SYNONYMS))
+        (batch, heads, n_q, d), n_k = Q.shape, K.shape[2]
+        scores = {name: _scores(name, others.get(name), Q, (batch, heads, n_q, n_k)) for name in ("bias", "mask")}
+        scale, window = optional(number, "scale", others.get("scale")), sides("window", others.get("window"))
+        lengths = None if kv_lens is None else _lengths(kv_lens, batch, n_k)
+        dropout, drawn = number("dropout", others.get("dropout", 0.0), least=0, below=1), _generator(rng)
         return cls(
-            kv_lens=None if kv_lens is None else _lengths(kv_lens, batch, n_k),
+            scale=None if scale == d**-0.5 else scale,
+            softcap=optional(number, "softcap", others.get("softcap"), above=0),
             alibi=None if alibi is None else _slopes(alibi, heads, Q),
-            **others,
+            causal=flag("causal", others.get("causal", False)),
+            window=None if window == (None, None) else window,
+            offset=optional(whole, "offset", others.get("offset")),
+            kv_lens=None if lengths == (n_k,) * batch else lengths,
+            dropout=dropout,
+            seed=int(drawn.integers(1 << 63)) if dropout else 0,
+            **scores,
         )
 
     def given(self) -> dict[str, Any]:
         """The options that are not at their defaults, for the truth."""
-        return {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) is not f.default}
+        asked = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {name: x for name, x in asked.items() if x is not None and (isinstance(x, np.ndarray) or x != DEFAULTS[name])}
 
     def for_run(self, algorithm: Callable[..., Any] | None = None, heads: int = 1, n_q: int = 1) -> dict[str, Any]:
         """The options that are not at their defaults, for `gpu.run`. An algorithm that packs groups takes a bias or mask of all rows."""
@@ -97,38 +100,59 @@ class Options:
         return replace(self, bias=part(self.bias), mask=part(self.mask), offset=offset + start, kv_lens=lengths)
 
 
+DEFAULTS = {f.name: f.default for f in fields(Options)}
+
+
 def elementwise(block_mask: Any, mask: Array | None, Br: Any, Bc: Any, shape: tuple[int, int]) -> Array:
-    """The boolean mask (n_q, n_k), or one for each head, that a mask of blocks stands for; ValueError where the shapes do not fit."""
+    """The boolean mask (n_q, n_k), or one for each head, that a mask of blocks stands for; TypeError or ValueError if it does not fit."""
     if Br is None or Bc is None:
         raise ValueError("a block_mask is for blocks of one size: give Br and Bc")
-    kinds = np.asarray(block_mask)
-    blocks = (-(-shape[0] // Br), -(-shape[1] // Bc))
+    kinds, blocks = _numbers("block_mask", block_mask), (-(-shape[0] // Br), -(-shape[1] // Bc))
     if kinds.shape != blocks:
         raise ValueError(
             f"block_mask has shape {kinds.shape}: blocks of {Br} × {Bc} make {blocks} of {shape[0]} queries and {shape[1]} keys"
         )
-    whole = np.repeat(np.repeat(kinds, Br, axis=0), Bc, axis=1)[: shape[0], : shape[1]]
-    return np.asarray((whole == 1) | ((whole == 2) & (True if mask is None else mask)))
+    remedy = "0 skips a block, 1 takes it whole, 2 takes it under `mask`"
+    if kinds.dtype.kind not in "iu":
+        raise TypeError(f"block_mask has type {kinds.dtype}: give whole numbers; {remedy}")
+    found = sorted(set(kinds.ravel().tolist()))
+    if not set(found) <= {0, 1, 2} or (mask is None and 2 in found):
+        raise ValueError(f"block_mask holds {found}: {remedy}" + ", which was not given" * (mask is None and 2 in found))
+    every = np.repeat(np.repeat(kinds, Br, axis=0), Bc, axis=1)[: shape[0], : shape[1]]
+    return np.asarray((every == 1) | ((every == 2) & (True if mask is None else mask)))
 
 
-def _check_scores(name: str, x: Any, Q: Array, shape: tuple[int, int, int, int]) -> None:
-    if not isinstance(x, np.ndarray):
-        raise TypeError(f"{name} is a {type(x).__name__}: give a NumPy array")
-    if name == "mask" and x.dtype != bool:
-        raise TypeError(f"mask has type {x.dtype}: it is boolean, True where a key is seen; added scores are a bias")
-    if name == "bias" and x.dtype not in ({Q.dtype, np.dtype(np.float32)} if Q.dtype.itemsize < 4 else {Q.dtype}):
+def _generator(rng: Any) -> np.random.Generator:
+    remedy = "give a whole number from 0 on, a NumPy Generator, or None for another draw each time"
+    if isinstance(rng, bool | float | str):
+        raise TypeError(f"rng={shown(rng)}: {remedy}, not {kind(rng)}")
+    try:
+        return np.random.default_rng(rng)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"rng={shown(rng)}: {remedy}") from None
+
+
+def _scores(name: str, given: Any, Q: Array, shape: tuple[int, int, int, int]) -> Array | None:
+    """A bias or mask that fits scores of that shape."""
+    if given is None:
+        return None
+    if isinstance(given, np.ndarray) and name == "mask" and given.dtype != bool:
+        raise TypeError(f"mask has type {given.dtype}: it is boolean, True where a key is seen; added scores are a bias")
+    x = array(name, given, shape=f"{shape[2:]} or {shape}", boolean=name == "mask")
+    if name == "bias" and x.dtype not in ({Q.dtype, STORAGE["float32"]} if Q.dtype.itemsize < 4 else {Q.dtype}):
         raise TypeError(f"bias has type {x.dtype}: give it the type of Q, {Q.dtype}, with .astype(...), or float32 to a narrower Q")
     wide = x.shape if x.ndim == 4 else (1, 1, *x.shape)
     if len(wide) != 4 or wide[3] != shape[3] or any(n not in (1, m) for n, m in zip(wide, shape, strict=True)):
         raise ValueError(f"{name} has shape {x.shape}: give {shape} or {shape[2:]}; all but the last length may be 1")
     if name == "bias" and (wrong := np.isnan(x) | (x == np.inf)).any():
         raise ValueError(f"bias holds {'NaN' if np.isnan(x[wrong].flat[0]) else '+∞'}: it is finite, or −∞, which hides a key")
+    return x
 
 
 def _lengths(kv_lens: Any, batch: int, n_k: int) -> tuple[int, ...]:
-    lengths = np.asarray(kv_lens)
+    lengths = _numbers("kv_lens", kv_lens)
     if lengths.dtype.kind not in "iu" or lengths.shape not in ((), (1,), (batch,)):
-        raise ValueError(f"kv_lens={kv_lens!r}: give a whole number of keys for each of {batch} batch elements")
+        raise ValueError(f"kv_lens={shown(kv_lens)}: give a whole number of keys for each of {batch} batch elements")
     wrong = lengths[(lengths < 0) | (lengths > n_k)]
     if wrong.size:
         raise ValueError(f"kv_lens: {int(wrong.flat[0])} is not from 0 to the {n_k} keys that K has room for")
@@ -136,7 +160,19 @@ def _lengths(kv_lens: Any, batch: int, n_k: int) -> tuple[int, ...]:
 
 
 def _slopes(alibi: Any, heads: int, Q: Array) -> Array:
-    slopes = np.asarray(alibi, np.float64 if Q.dtype == np.float64 else np.float32)
+    slopes = _numbers("alibi", alibi)
+    if slopes.dtype.kind not in "iu" and native(slopes.dtype) not in STORAGE.values():
+        raise TypeError(f"alibi={shown(alibi)}: give the slope of each head, {heads} in all, not {kind(alibi)}")
     if slopes.size not in (1, heads) or not np.isfinite(slopes).all():
-        raise ValueError(f"alibi has shape {slopes.shape}: give a finite slope for each of {heads} heads")
-    return slopes.reshape(1, -1, 1, 1)
+        raise ValueError(f"alibi has shape {slopes.shape}: give the finite slope of each head, {heads} in all")
+    return slopes.astype(np.float64 if Q.dtype == np.float64 else np.float32).reshape(1, -1, 1, 1)
+
+
+def _numbers(name: str, given: Any) -> Array:
+    """A number, or a list of them, as an array."""
+    if isinstance(given, np.ma.MaskedArray):
+        raise TypeError(f"{name} is a masked array: give {name}.filled(...)")
+    try:
+        return np.asarray(given)
+    except ValueError:  # lists of different lengths
+        raise ValueError(f"{name}={shown(given)}: give a number, or a list of numbers") from None

@@ -1,5 +1,6 @@
 """Real tensors: Q, K, V from a file, and those that simattn ships."""
 
+import json
 import zipfile
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -8,8 +9,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..hierarchy.dtypes import STORAGE
+from .inputs import checked_qkv
+
 Array = NDArray[Any]
 SHIPPED = "minilm_declaration.safetensors"
+SAFETENSORS = {
+    theirs: STORAGE[ours].newbyteorder("<")
+    for theirs, ours in {
+        "F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2",
+    }.items()
+}  # fmt: skip
 
 
 class TensorFileError(ValueError):
@@ -17,16 +27,23 @@ class TensorFileError(ValueError):
 
 
 def read_qkv(path: str | Path) -> tuple[Array, Array, Array]:
-    """Q, K, V from a `.npz` (never unpickled) or `.safetensors` file; TensorFileError says what is wrong with it."""
+    """Q, K, V from a `.npz` (never unpickled) or `.safetensors` file; TensorFileError says what is wrong with it, and what to do.
+
+    (N, d) or (batch, heads, N, d), of one storage type, float8 included, and finite, as attention takes them.
+    """
     path = Path(path)
     readers = {".npz": _read_npz, ".safetensors": _read_safetensors}
-    if path.suffix not in readers:
-        raise TensorFileError(f"{path}: give a .npz or .safetensors file")
+    reader = readers.get(path.suffix.lower())
+    if reader is None:
+        raise TensorFileError(f"{path}: {_kind(path)}; give a .npz or .safetensors file that holds Q, K and V")
     if not path.is_file():
-        raise TensorFileError(f"{path}: no such file")
-    tensors = readers[path.suffix](path)
-    q, k, v = tensors["Q"], tensors["K"], tensors["V"]
-    return q, k, v
+        raise TensorFileError(f"{path}: {_kind(path)}; give a {path.suffix} file that holds Q, K and V")
+    tensors = reader(path)
+    try:
+        checked_qkv(**tensors)
+    except (TypeError, ValueError) as error:
+        raise TensorFileError(f"{path}: {error}") from None
+    return tensors["Q"], tensors["K"], tensors["V"]
 
 
 def shipped_qkv() -> tuple[Array, Array, Array]:
@@ -36,36 +53,84 @@ def shipped_qkv() -> tuple[Array, Array, Array]:
 
 
 def _read_npz(path: Path) -> dict[str, Array]:
+    if not zipfile.is_zipfile(path):
+        raise TensorFileError(f"{path}: {_kind(path)}, not a .npz; np.savez(path, Q=Q, K=K, V=V) writes one")
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            _require(path, getattr(archive, "files", []))
-            return {name: archive[name] for name in "QKV"}
+            _require(path, archive.files)
+            found = {name: archive[name] for name in "QKV"}
     except TensorFileError:
         raise
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, NotImplementedError, MemoryError, SyntaxError) as error:
-        raise TensorFileError(f"{path}: not a readable .npz of plain arrays ({_line(error)})") from None
+        remedy = "np.savez(path, Q=Q, K=K, V=V) writes it anew, from arrays of numbers"
+        raise TensorFileError(f"{path}: not a readable .npz of plain arrays ({_line(error)}); {remedy}") from None
+    for name, x in found.items():
+        if not isinstance(x, np.ndarray):
+            raise TensorFileError(f"{path}: member {name} is no array; np.savez(path, Q=Q, K=K, V=V) writes arrays")
+        if x.dtype.kind == "V":
+            raise TensorFileError(
+                f"{path}: {name} has lost its type, for a .npz keeps no bfloat16 and no float8; give a .safetensors file"
+            )
+    return found
 
 
 def _read_safetensors(path: Path) -> dict[str, Array]:
-    import ml_dtypes  # noqa: F401, PLC0415 - gives NumPy the names bfloat16 and float8
     from safetensors import SafetensorError, safe_open  # noqa: PLC0415
 
     try:
-        with safe_open(path, framework="numpy") as archive:
+        with safe_open(path, framework="numpy") as archive:  # checks the header
             _require(path, archive.keys())
-            return {name: archive.get_tensor(name) for name in "QKV"}
-    except (SafetensorError, OSError, ValueError, TypeError, KeyError, AttributeError, MemoryError) as error:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            header = json.loads(file.read(length))
+            return {name: _tensor(path, name, header[name], length + 8) for name in "QKV"}
+    except (SafetensorError, OSError, ValueError, MemoryError) as error:
         if isinstance(error, TensorFileError):
             raise
-        raise TensorFileError(f"{path}: not a readable .safetensors file ({_line(error)})") from None
+        remedy = "safetensors.numpy.save_file({'Q': Q, 'K': K, 'V': V}, path) writes one"
+        raise TensorFileError(f"{path}: {_kind(path)} ({_line(error)}); {remedy}") from None
+
+
+def _tensor(path: Path, name: str, about: dict[str, Any], start: int) -> Array:
+    """One tensor, by its entry in the header: safetensors' own reader for NumPy knows no float8."""
+    if about["dtype"] not in SAFETENSORS:
+        raise TensorFileError(f"{path}: {name} has type {about['dtype']}; give {', '.join(SAFETENSORS)}")
+    first, last = about["data_offsets"]
+    dtype = SAFETENSORS[about["dtype"]]
+    data = np.fromfile(path, dtype, (last - first) // dtype.itemsize, offset=start + first)
+    return data.reshape(about["shape"])
 
 
 def _require(path: Path, names: Any) -> None:
     missing = [name for name in "QKV" if name not in names]
     if missing:
-        raise TensorFileError(
-            f"{path}: holds {', '.join(sorted(names)) or 'nothing'}, but not {', '.join(missing)}; name the arrays Q, K, V"
-        )
+        holds = sorted(names)
+        shown = ", ".join(holds[:8]) + (f" and {len(holds) - 8} more" if len(holds) > 8 else "")
+        raise TensorFileError(f"{path}: holds {shown or 'nothing'}, but not {', '.join(missing)}; name the arrays Q, K, V")
+
+
+def _kind(path: Path) -> str:
+    """What lies at a path, by its first bytes."""
+    if path.is_dir():
+        return "a folder"
+    if not path.is_file():
+        return "there is no such file" if not path.exists() else "not a file of data"
+    try:
+        with path.open("rb") as file:
+            start = file.read(512)
+    except OSError as error:
+        return f"cannot be read ({error.strerror})"
+    if not start:
+        return "an empty file"
+    if start.startswith(b"\x93NUMPY"):
+        return "a .npy file, which holds one array without a name"
+    if start.startswith(b"PK"):
+        return "a zip file" if zipfile.is_zipfile(path) else "a zip file that was cut short"
+    if start[8:9] == b"{":
+        return "a .safetensors file, damaged or cut short"
+    if start.startswith(b"\x80"):
+        return "a pickle, which is not read, for it could run anything"
+    return "a text file" if all(byte >= 32 or byte in b"\t\n\r\f" for byte in start) else "a file of another kind"
 
 
 def _line(error: BaseException) -> str:

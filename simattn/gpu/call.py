@@ -10,10 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from ..hierarchy.checks import flag, number
+from ..hierarchy.errors import unknown
+from ..kernels.synonyms import SYNONYMS
 from . import auto, timing
 from .backend import Unavailable, one_line, several, torch
 from .catalogue import named, refused
-from .inputs import Inputs, array, check, check_device, tensor
+from .inputs import Inputs, array, check, check_device, check_finite, tensor
 from .kernel import Kernel
 from .timing import Measurement
 
@@ -68,7 +71,15 @@ class GpuRun:
 
 
 def attention(
-    q: Any, k: Any, v: Any, *, kernel: str = "auto", causal: bool = False, scale: float | None = None, measure: bool = True
+    q: Any,
+    k: Any,
+    v: Any,
+    *,
+    kernel: str = "auto",
+    causal: bool = False,
+    scale: float | None = None,
+    measure: bool = True,
+    **others: Any,
 ) -> GpuRun:
     """softmax(QKᵀ·scale)V by a real kernel: `sa.gpu.attention(q, k, v, kernel="flash").ms`.
 
@@ -80,8 +91,10 @@ def attention(
 
     ValueError or TypeError names what does not fit; sa.gpu.Unavailable, in one line, what this machine lacks.
     """
+    _check_options(measure, others)
     flat, x = _inputs(q, k, v, causal, scale)
     chosen, device = _planned(x, kernel, lambda found: partial(found.forward, x))
+    check_finite(q=x.q, k=x.k, v=x.v)
     O, lse = _enough(chosen.forward, device, x)
     if lse is None:  # of a kernel that gives none: beside it, and not in its time
         lse = _enough(logsumexp, device, x)
@@ -90,12 +103,14 @@ def attention(
 
 
 def attention_backward(
-    q: Any, k: Any, v: Any, do: Any, *, kernel: str = "auto", causal: bool = False, scale: float | None = None, measure: bool = True
-) -> GpuRun:
+    q: Any, k: Any, v: Any, do: Any, *, kernel: str = "auto", causal: bool = False, scale: float | None = None, measure: bool = True,
+    **others: Any,
+) -> GpuRun:  # fmt: skip
     """dQ, dK and dV of sum(O ∘ dO): `sa.gpu.attention_backward(q, k, v, do).outputs["dQ"]`. do: of the shape of O.
 
     The forward pass runs first, for a kernel keeps what it needs; only the backward pass is measured. The rest as `attention`.
     """
+    _check_options(measure, others)
     flat, x = _inputs(q, k, v, causal, scale)
     dO = tensor("do", do)
     dO = dO[None, None] if flat and dO.ndim == 2 else dO
@@ -103,6 +118,7 @@ def attention_backward(
         wanted = (*x.q.shape[:3], x.d_v)[2 * flat :]
         raise ValueError(f"do is {dO.dtype} {tuple(do.shape)} on {dO.device}: give {x.q.dtype} {wanted} on {x.q.device}, as O is")
     chosen, device = _planned(x, kernel, lambda found: differentiated(found, x, dO), backward=True)
+    check_finite(q=x.q, k=x.k, v=x.v, do=dO)
     call = _enough(differentiated, device, chosen, x, dO)
     gradients = _enough(call, device)
     taken = _measured(chosen, device, call) if measure else None
@@ -133,19 +149,15 @@ def _inputs(q: Any, k: Any, v: Any, causal: bool, scale: float | None) -> tuple[
         q, k, v = q[None, None], k[None, None], v[None, None]
     elif len(shape) < 2:
         check(Inputs(q, k, v, False, 1.0))
-    factor = (shape[-1] or 1) ** -0.5 if scale is None else _positive(scale)
-    return flat, Inputs(q, k, v, bool(causal) and shape[-2] > 1, factor)
+    # Kernels take the maximum of scores before they scale them, and hide keys by −∞ before that: so the factor is above 0.
+    factor = (shape[-1] or 1) ** -0.5 if scale is None else number("scale", scale, above=0)
+    return flat, Inputs(q, k, v, flag("causal", causal) and shape[-2] > 1, factor)
 
 
-def _positive(scale: Any) -> float:
-    """Kernels take the maximum of scores before they scale them, and hide keys by −∞ before that: a factor above 0, and finite."""
-    try:
-        factor = float(scale)
-    except (TypeError, ValueError):
-        raise TypeError(f"scale is {scale!r:.60}: give a number") from None
-    if not 0 < factor < math.inf:
-        raise ValueError(f"scale={factor}: real kernels take a finite factor above 0")
-    return factor
+def _check_options(measure: Any, others: dict[str, Any]) -> None:
+    if others:
+        raise TypeError(unknown("option", next(iter(others)), ("kernel", "causal", "scale", "measure"), SYNONYMS))
+    flag("measure", measure)
 
 
 def _planned(x: Inputs, kernel: str, call: Callable[[Kernel], Callable[[], Any]], *, backward: bool = False) -> tuple[Kernel, str]:

@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..hierarchy.checks import kind, native
 from ..hierarchy.dtypes import STORAGE
 from .backend import Unavailable, has_cuda, torch
 
@@ -86,6 +87,17 @@ def check_device(q: Any) -> None:
         raise ValueError(f"q is on {q.device}, which is not the current device: torch.cuda.set_device({q.device.index}) first")
 
 
+def check_finite(**tensors: Any) -> None:
+    """ValueError for values that are not finite, as everywhere in simattn: a NaN would be in every row, and say nothing."""
+    for name, x in tensors.items():
+        if not (finite := torch().isfinite(x)).all():
+            wrong = (~finite).nonzero()
+            first = tuple(wrong[0].tolist())
+            raise ValueError(
+                f"{name} holds {len(wrong)} values that are not finite, the first, {x[first].item()}, at {list(first)}"
+            )
+
+
 def _refuse_shapes(q: Any, k: Any, v: Any) -> None:
     shapes = f"q {tuple(q.shape)}, k {tuple(k.shape)}, v {tuple(v.shape)}"
     if {q.ndim, k.ndim, v.ndim} not in ({2}, {4}):
@@ -106,10 +118,10 @@ def tensor(name: str, x: Any) -> Any:
         # Some kernels take the last stride for 1, and load 16 bytes at a time, without asking.
         return x if x.data_ptr() % ALIGNED == 0 and x.is_contiguous() else x.clone(memory_format=t.contiguous_format)
     if not isinstance(x, np.ndarray) or isinstance(x, np.ma.MaskedArray):
-        raise TypeError(f"{name} is a {type(x).__name__}: give a NumPy array or a torch tensor")
+        raise TypeError(f"{name} is {kind(x)}: give a NumPy array or a torch tensor")
     if x.dtype != BFLOAT16 and x.dtype.name not in DTYPES:
         raise TypeError(f"{name} has type {x.dtype}: real kernels take {', '.join(DTYPES)}; convert it with .astype(...)")
-    x = np.ascontiguousarray(x, x.dtype.newbyteorder("="))
+    x = np.ascontiguousarray(x, native(x.dtype))
     made = t.tensor(x.view(np.int16), device="cpu").view(t.bfloat16) if x.dtype == BFLOAT16 else t.tensor(x, device="cpu")
     try:
         return made.cuda() if has_cuda() else made

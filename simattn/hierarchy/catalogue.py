@@ -5,6 +5,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
+from .checks import instance
 from .errors import unknown
 from .machine import KiB, Machine
 
@@ -16,9 +17,14 @@ def machines() -> list[Machine]:
     return [machine(name) for name in _catalogue() if name != "sources"]
 
 
-@cache
 def machine(name: str) -> Machine:
     """A GPU of the catalogue, as a two-level machine: SRAM over HBM. ValueError for a name that is not in it."""
+    instance("machine", name, str, "give a name of sa.machines(), or a sa.Machine")
+    return _machine(name)
+
+
+@cache
+def _machine(name: str) -> Machine:
     gpus = {key: gpu for key, gpu in _catalogue().items() if key != "sources"}
     if name not in gpus:
         raise ValueError(unknown("machine", name, gpus) + "; sa.Machine(name=..., sram=...) makes another")

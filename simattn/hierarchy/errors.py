@@ -1,7 +1,7 @@
 """Errors that name the value, the place and the remedy."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 
 class SramOverflow(MemoryError):
@@ -16,8 +16,19 @@ class HbmOverflow(MemoryError):
     """Inputs, outputs and footprint together exceed the GPU's memory."""
 
 
-def unknown(kind: str, name: object, known: Iterable[str]) -> str:
-    """The message for a name that nobody knows, with the nearest that somebody does."""
+def unknown(kind: str, name: object, known: Iterable[str], elsewhere: Mapping[str, str] | None = None) -> str:
+    """The message for a name that nobody knows, with the nearest that somebody does.
+
+    elsewhere: what others call it -> the known name, or a sentence that says what to do.
+    """
     names = list(known)
-    near = [known for known in names if known.startswith(str(name))] or difflib.get_close_matches(str(name), names, n=1)
+    plain = str(name).strip().lower().replace("-", "_")
+    advice = (elsewhere or {}).get(plain, "")
+    if " " in advice:
+        return f"unknown {kind} {name!r}: {advice}"
+    if advice in names:
+        return f"unknown {kind} {name!r}: did you mean {advice!r}"
+    by_plain = {known.lower().replace("-", "_"): known for known in names}
+    near = [by_plain[p] for p in by_plain if plain and p.startswith(plain)]
+    near = near or [by_plain[p] for p in difflib.get_close_matches(plain, by_plain, n=1)]
     return f"unknown {kind} {name!r}" + (f": did you mean {near[0]!r}" if near else f"; known: {', '.join(names)}")

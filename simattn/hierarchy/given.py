@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from .checks import kind, shown
 from .dtypes import Data
 from .errors import unknown
 
@@ -33,6 +34,8 @@ def each(values: Sequence[Any] | Data, axis: str = "batch") -> Each:
     """
     if axis not in AXES:
         raise ValueError(unknown("axis", axis, AXES))
+    if isinstance(values, str) or not hasattr(values, "__iter__"):
+        raise TypeError(f"each({shown(values)}): give a list or an array with a value for each {axis}, not {kind(values)}")
     taken = tuple(table("each", np.asarray(x)) if np.ndim(x) else x.item() if isinstance(x, np.generic) else x for x in values)
     if not taken:
         raise ValueError("each of no values: give one for each batch element or head")
@@ -49,12 +52,14 @@ class Pool:
 def pool(x: Any) -> Pool:
     """A pool of pages (pages, page, kv_heads, d), as vLLM lays them out; the algorithm sees (pages, page, d) of its KV head."""
     if not isinstance(x, np.ndarray) or x.ndim != 4:
-        raise ValueError(f"a pool of shape {np.shape(x)}: give an array (pages, page, kv_heads, d)")
+        raise ValueError(f"a pool of {shown(x)}: give an array (pages, page, kv_heads, d)")
     return Pool(x)
 
 
 def table(name: str, x: Data) -> Data:
     """Integers as HBM stores them; TypeError or ValueError if they are none."""
+    if isinstance(x, np.ma.MaskedArray):
+        raise TypeError(f"{name} is a masked array: give {name}.filled(...)")
     if x.dtype.kind not in "iub" or not x.size:
         raise TypeError(f"{name}: {x.dtype} of shape {x.shape}; a table in HBM holds integers, at least one")
     limit = np.iinfo(INTEGER)

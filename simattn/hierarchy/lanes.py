@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from .dtypes import BOOL, STORAGE, Data
+from .checks import array
+from .dtypes import Data
 from .given import Each, Pool, table
 
 CACHE = 4 << 20  # bytes of tiles that should stay in the CPU's cache while lanes run side by side
@@ -54,11 +55,9 @@ class Workload:
         ValueError or TypeError names the one that does not fit.
         """
         given = {**positional, **keywords}
-        pools = {name: x.values for name, x in given.items() if isinstance(x, Pool)}
+        pools = {name: _checked(name, x.values) for name, x in given.items() if isinstance(x, Pool)}
         tables = {name: table(name, x) for name, x in keywords.items() if isinstance(x, np.ndarray) and x.dtype.kind in "iu"}
-        plain = {name: x for name, x in given.items() if isinstance(x, np.ndarray) and name not in tables}
-        for name, x in {**plain, **pools}.items():
-            _check(name, x)
+        plain = {name: _checked(name, x) for name, x in given.items() if isinstance(x, np.ndarray) and name not in tables}
         rows = {name: x[None] for name, x in plain.items() if x.ndim == 1}  # (1, n), the same for every lane
         plain |= rows
         leading = {name: x for name, x in plain.items() if name in positional and name not in rows}
@@ -173,16 +172,14 @@ def _selection(*numbers: list[int]) -> Any:
     return tuple(slice(x[0], x[-1] + 1) if x[-1] - x[0] == len(x) - 1 else x for x in numbers)
 
 
-def _check(name: str, x: Data) -> None:
-    if isinstance(x, np.ma.MaskedArray):
-        raise TypeError(f"{name} is a masked array: fill it, and give the mask apart")
-    if x.dtype.newbyteorder("=") not in (*STORAGE.values(), BOOL):
-        raise TypeError(f"{name} has type {x.dtype}: HBM stores {', '.join(STORAGE)} or bool; convert it with .astype(...)")
+def _checked(name: str, given: Data) -> Data:
+    x = array(name, given, boolean=True)
     if x.ndim not in (1, 2, 4):
-        advice = f"{name}[None] adds a batch of one" if x.ndim == 3 else "or (n,) for a row"
-        raise ValueError(f"{name} has shape {x.shape}: give (N, d) or (batch, heads, N, d); {advice}")
+        remedy = {0: f"for one number, give float({name})", 3: f"{name}[None] adds a batch of one"}.get(x.ndim, "or (n,) for a row")
+        raise ValueError(f"{name} has shape {x.shape}: give (N, d) or (batch, heads, N, d); {remedy}")
     if 0 in x.shape:
         raise ValueError(f"{name} has shape {x.shape}: no length may be 0")
+    return x
 
 
 def _copied(arrays: Mapping[str, Data]) -> dict[str, Data]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from .account import Account
 from .blas import one_thread
+from .checks import flag, instance, kind, number, optional, whole
 from .dtypes import FLOAT32, STORAGE, Data, accumulation_type
 from .errors import SramOverflow, unknown
 from .given import Each, Pool
@@ -26,6 +27,7 @@ KiB = 1 << 10
 BLOCK_OPTIONS = ("Br", "Bc")
 BLOCK_SIZES = (128, 64, 32, 16)
 GIVEN = (np.ndarray, Each, Pool)
+GROUP = {"group": "leave it out; the heads of the arrays decide"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,10 +54,15 @@ class Machine:
     rounds_every_operation: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("sram", "hbm", "sms"):
-            value = getattr(self, name)
-            if value is not None and (not isinstance(value, int) or value < 1):
-                raise ValueError(f"Machine {self.name!r}: {name}={value!r}; it is a positive number (of bytes, for a capacity)")
+        instance("name", self.name, str, "give a text")
+        instance("flops", self.flops, dict, "give FLOP/s by type, as {'float16': 312e12}")
+        checked: dict[str, Any] = {"sram": whole("sram", self.sram, 1)}
+        checked |= {n: optional(whole, n, getattr(self, n), 1) for n in ("hbm", "sms", "shared_memory", "registers", "l2")}
+        checked |= {n: optional(number, n, getattr(self, n), above=0) for n in ("hbm_bandwidth", "clock")}
+        checked["flops"] = {dtype: number(f"flops[{dtype!r}]", rate, above=0) for dtype, rate in self.flops.items()}
+        checked["rounds_every_operation"] = flag("rounds_every_operation", self.rounds_every_operation)
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)  # a NumPy number as Python's, which does not overflow
 
     def run(self, algorithm: Callable[..., Any], *args: Any, **options: Any) -> Run:
         """Run `algorithm(gpu, *args, **options)`; NumPy arrays become arrays in HBM, everything else passes as it is.
@@ -73,10 +80,10 @@ class Machine:
         ):
             raise TypeError(f"{_name(algorithm)}{_plainly(signature)}: an algorithm takes the gpu first, then its arrays")
         asked = [name for name in BLOCK_OPTIONS if name in signature.parameters]
-        given = [name for name in asked if name in options]
+        given = {name: whole(name, options[name], 1) for name in asked if name in options}
         with one_thread():
             if given or not asked:
-                return self._run(algorithm, signature, args, options)
+                return self._run(algorithm, signature, args, options | given)
             for size in BLOCK_SIZES:
                 try:
                     return self._run(algorithm, signature, args, options | dict.fromkeys(asked, size))
@@ -89,7 +96,8 @@ class Machine:
         self, algorithm: Callable[..., Any], signature: inspect.Signature, args: tuple[Any, ...], options: dict[str, Any]
     ) -> Run:
         pack = getattr(_plain(algorithm), "packs_groups", False)
-        names = _bind(_name(algorithm), signature, args, options, pack)
+        names = _bind(algorithm, signature, args, options, pack)
+        _check_arrays(signature, dict(zip(names, args, strict=True)), options)
         positional = {name: x for name, x in zip(names, args, strict=True) if isinstance(x, GIVEN)}
         keywords = {name: x for name, x in options.items() if isinstance(x, GIVEN)}
         workload = Workload.of(positional, keywords, pack)
@@ -157,19 +165,35 @@ def _name(algorithm: Any) -> str:
     return str(getattr(_plain(algorithm), "__name__", "algorithm"))
 
 
-def _bind(name: str, signature: inspect.Signature, args: tuple[Any, ...], options: dict[str, Any], pack: bool) -> list[str]:
-    """The parameter names of the positional arguments; TypeError for arguments that the algorithm does not take."""
-    kinds = {p.kind for p in signature.parameters.values()}
-    known = [p for p in signature.parameters if p != "group" or not pack][1:]
+def _bind(algorithm: Any, signature: inspect.Signature, args: tuple[Any, ...], options: dict[str, Any], pack: bool) -> list[str]:
+    """The parameter names of the positional arguments; TypeError for arguments that the algorithm does not take.
+
+    An algorithm may say what its **options are, in an attribute `options`, and what others call them, in `synonyms`.
+    """
+    name, plain = _name(algorithm), _plain(algorithm)
+    passed_on = next((p.name for p in signature.parameters.values() if p.kind is VAR_KEYWORD), None)
+    known = [p for p in signature.parameters if p != passed_on and (p != "group" or not pack)][1:]
+    more = getattr(plain, "options", None) if passed_on else ()
+    known += () if more is None else [option for option in more if option not in known]
     stray = [option for option in options if option not in known]
-    if stray and (VAR_KEYWORD not in kinds or (pack and "group" in stray)):
-        raise TypeError(f"{name}: {unknown('option', stray[0], known)}")
+    if stray and (more is not None or (pack and "group" in stray)):
+        first = "group" if more is None else stray[0]
+        raise TypeError(f"{name}: {unknown('option', first, known, {**GROUP, **getattr(plain, 'synonyms', {})})}")
     try:
         signature.bind(None, *args, **options)
     except TypeError as error:
         raise TypeError(f"{name}{_plainly(signature)}: {error}") from None
     positional = [p for p in list(signature.parameters.values())[1:] if p.kind is not KEYWORD_ONLY]
     return [p.name if p.kind is not VAR_POSITIONAL else f"{p.name}{i}" for i, p in _spread(positional, len(args))]
+
+
+def _check_arrays(signature: inspect.Signature, positional: dict[str, Any], options: dict[str, Any]) -> None:
+    """TypeError for what is no array where the algorithm says that it takes one, and for a positional list or tensor."""
+    declared = {p.name for p in signature.parameters.values() if p.annotation is HbmArray}
+    for name, x in {**positional, **options}.items():
+        alike = name in positional and (isinstance(x, list | tuple) or (hasattr(x, "__array__") and not isinstance(x, np.generic)))
+        if (alike or name in declared) and not isinstance(x, GIVEN):
+            raise TypeError(f"{name} is {kind(x)}: give a NumPy array")
 
 
 def _plainly(signature: inspect.Signature) -> inspect.Signature:

@@ -28,7 +28,9 @@ from .naive_backward import naive_backward
 from .online_softmax import online_softmax
 from .paged import paged
 from .recompute_decode import recompute_decode
+from .scores import OPTIONS
 from .split_kv import split_kv
+from .synonyms import IN_RUN
 from .unfused_chain import unfused_chain
 from .unfused_chain_backward import unfused_chain_backward
 
@@ -76,3 +78,6 @@ algorithms: dict[str, Callable[..., Any]] = {
     f.__name__: f for f in (*FORWARD, block_sparse, *DECODING, paged, mla, flash3_fp8, *APPROXIMATE, *BACKWARD, *BASICS)
 }
 """Name -> function."""
+
+for _algorithm in algorithms.values():  # so that the machine refuses another option before it begins
+    vars(_algorithm).update(options=OPTIONS, synonyms=IN_RUN)

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from ..hierarchy.checks import whole
 from ..hierarchy.gpu import Gpu
 from ..hierarchy.grid import blocks
 from ..hierarchy.hbm import HbmArray
@@ -28,11 +29,8 @@ def incremental(
     """
     n, d_v = K.shape[0], V.shape[1]
     prompt = n - checked_steps(Q.shape[0] // group, n, steps, tokens, causal) * tokens
-    room = n if capacity is None else capacity
-    if room < n:
-        raise ValueError(
-            f"capacity={capacity}: the cache has no room for the {n} keys of {prompt} prompt and {n - prompt} new tokens"
-        )
+    why = f"the cache holds the {n} keys of {prompt} prompt and {n - prompt} new tokens"
+    room = n if capacity is None else whole("capacity", capacity, n, None, why)
     scores = Scores(Q, K, V, group, causal=True, **options)
     scores.refuse_dropout("incremental")
     scores.refuse_offset("incremental")

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from ..hierarchy.checks import whole
 from ..hierarchy.gpu import Gpu
 from ..hierarchy.grid import blocks, size
 from ..hierarchy.hbm import HbmArray
@@ -22,8 +23,7 @@ def mla(
     times W_UK, beside its rotary part; a token's cache is c_KV beside the rotary key: loaded once, it is the key, and its first
     `latent` columns are the value; W_UV is applied to O. scale: 1/√(d + rope) of the unabsorbed head, for the width here is another.
     """
-    if not 1 <= latent <= C.shape[1]:
-        raise ValueError(f"latent={latent}: the cache C {C.shape} has {C.shape[1]} columns, of which the first are the value")
+    whole("latent", latent, 1, C.shape[1], f"the cache C {C.shape} has {C.shape[1]} columns, of which the first are the value")
     scores = Scores(Q, C, C, group, scale=scale, **options)
     scores.refuse_dropout("mla")
     N = Q.shape[0]

@@ -1,10 +1,10 @@
 """Decoding without a KV cache: every step repeats the attention over the whole prefix."""
 
-import operator
 from typing import Any
 
 import numpy as np
 
+from ..hierarchy.checks import whole
 from ..hierarchy.gpu import Gpu
 from ..hierarchy.grid import blocks, size
 from ..hierarchy.hbm import HbmArray
@@ -58,9 +58,5 @@ def checked_steps(queries: int, n: int, steps: int | None, tokens: int, causal: 
         raise ValueError(f"{queries} queries on {n} keys: decoding has a query, a key and a value for each token, the prompt's too")
     if not causal:
         raise ValueError("causal=False: a token is decoded before those that follow it, so decoding is causal")
-    if operator.index(tokens) < 1:
-        raise ValueError(f"tokens={tokens}: a step decodes at least 1")
-    steps = n // tokens if steps is None else operator.index(steps)
-    if not 0 <= steps * tokens <= n:
-        raise ValueError(f"steps={steps} of {tokens}: the sequence has {n} tokens, of which at most all are generated")
-    return steps
+    whole("tokens", tokens, 1, None, "a step decodes at least 1")
+    return n // tokens if steps is None else whole("steps", steps, 0, n // tokens, f"of {n} tokens, {tokens} a step are generated")

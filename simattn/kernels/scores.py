@@ -1,17 +1,17 @@
 """What happens between QKᵀ and the softmax, and which blocks of keys a block of queries visits."""
 
-import math
-import operator
 from typing import Any
 
 import numpy as np
 
+from ..hierarchy.checks import flag, kind, number, optional, sides, whole
 from ..hierarchy.dtypes import BOOL, DType
 from ..hierarchy.errors import unknown
 from ..hierarchy.grid import blocks
 from ..hierarchy.hbm import HbmArray
 from ..hierarchy.sram import Sram
 from ..hierarchy.tile import Tile
+from .synonyms import IN_RUN
 
 OPTIONS = ("scale", "softcap", "bias", "alibi", "mask", "causal", "window", "offset", "kv_lens", "dropout", "seed")
 
@@ -35,7 +35,7 @@ class Scores:
         kv_lens: int | None = None, dropout: float = 0.0, seed: int = 0, **others: Any,
     ) -> None:  # fmt: skip
         if others:
-            raise TypeError(unknown("option", next(iter(others)), OPTIONS))
+            raise TypeError(unknown("option", next(iter(others)), OPTIONS, IN_RUN))
         shapes = f"Q {Q.shape}, K {K.shape}, V {V.shape}"
         if Q.shape[1] != K.shape[1]:
             raise ValueError(f"{shapes}: Q and K must have the same width d")
@@ -43,24 +43,20 @@ class Scores:
             raise ValueError(f"{shapes}: K and V must have the same number of keys")
         self.rows, self.n_q, self.packed = Q.shape[0], Q.shape[0] // group, group > 1
         self.keys = keys = K.shape[0] if n_k is None else n_k
-        self.n_k = keys if kv_lens is None else _within("kv_lens", kv_lens, keys)
-        self.scale = _finite("scale", Q.shape[1] ** -0.5 if scale is None else scale)
-        self.softcap = softcap
-        if softcap is not None and _finite("softcap", softcap) <= 0:
-            raise ValueError(f"softcap={softcap}: it is above 0; None for none")
+        self.n_k = keys if kv_lens is None else whole("kv_lens", kv_lens, 0, keys, f"K has {keys} rows, and sa.each gives lengths")
+        self.scale = Q.shape[1] ** -0.5 if scale is None else number("scale", scale)
+        self.softcap = optional(number, "softcap", softcap, above=0)
         self.bias, self.alibi, self.mask = bias, alibi, mask
         for name, x, columns in (("bias", bias, keys), ("mask", mask, keys), ("alibi", alibi, 1)):
             if x is not None:
                 _check(name, x, self.rows, columns)
-        self.left, self.right = checked_window(window)
-        if causal:
+        self.left, self.right = sides("window", window)
+        if flag("causal", causal):
             self.right = 0 if self.right is None else min(self.right, 0)
-        self.offset = self.n_k - self.n_q if offset is None else operator.index(offset)
+        self.offset = self.n_k - self.n_q if offset is None else whole("offset", offset)
         asked = (softcap, bias, alibi, mask, self.left, self.right)
         self.masks = any(x is not None for x in asked)  # whether anything but the scale is
-        if not 0 <= dropout < 1:
-            raise ValueError(f"dropout={dropout}: a probability from 0 to below 1")
-        self.dropout, self.seed = float(dropout), seed
+        self.dropout, self.seed = number("dropout", dropout, least=0, below=1), whole("seed", seed, 0, (1 << 64) - 1)
 
     def refuse_dropout(self, name: str) -> None:
         """ValueError if dropout is asked of an algorithm that has none."""
@@ -176,34 +172,13 @@ def _part(x: HbmArray, i: slice, j: slice) -> HbmArray:
     return x[slice(0, 1) if x.shape[0] == 1 else i, j]
 
 
-def _within(name: str, n: int, most: int) -> int:
-    if not 0 <= operator.index(n) <= most:
-        raise ValueError(f"{name}={n}: K has {most} rows, so a length is from 0 to {most}")
-    return operator.index(n)
-
-
-def _finite(name: str, x: float) -> float:
-    if not math.isfinite(x):
-        raise ValueError(f"{name}={x}: it must be finite")
-    return float(x)
-
-
 def _check(name: str, x: Any, rows: int, columns: int) -> None:
     if not isinstance(x, HbmArray):
-        raise TypeError(f"{name} is a {type(x).__name__}: give a NumPy array")
+        raise TypeError(f"{name} is {kind(x)}: give a NumPy array")
     if (x.dtype == BOOL) != (name == "mask"):
         raise TypeError(f"{name} has type {x.dtype.name}: a mask is boolean, and added scores are a bias")
     if x.shape[0] not in (1, rows) or x.shape[1] != columns:
         raise ValueError(f"{name} has shape {x.shape}: give {(rows, columns)}, or {(1, columns)} for all rows alike")
-
-
-def checked_window(window: Any) -> tuple[int | None, int | None]:
-    if window is None:
-        return None, None
-    whole = (int, np.integer, type(None))
-    if not isinstance(window, tuple | list) or len(window) != 2 or any(not isinstance(w, whole) or (w or 0) < 0 for w in window):
-        raise ValueError(f"window={window!r}: give (left, right), each a number of keys from 0 on, or None for no bound")
-    return window[0], window[1]
 
 
 def scores_type(storage: DType, acc: DType | None = None) -> DType:

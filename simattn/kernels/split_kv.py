@@ -1,11 +1,11 @@
 """Flash-Decoding: with few queries, the keys are what is parallel."""
 
 import math
-import operator
 from typing import Any
 
 import numpy as np
 
+from ..hierarchy.checks import whole
 from ..hierarchy.gpu import Gpu
 from ..hierarchy.grid import blocks, size
 from ..hierarchy.hbm import HbmArray
@@ -76,6 +76,4 @@ def heuristic(programs: int, slots: int, key_blocks: int, most: int = 128) -> in
 
 def checked(splits: int, most: int, of: str = "keys") -> int:
     """A given number of splits, or an error."""
-    if not 1 <= operator.index(splits) <= most:
-        raise ValueError(f"splits={splits}: from 1 to the number of {of}, {most}")
-    return operator.index(splits)
+    return whole("splits", splits, 1, most, f"there are {most} {of}")

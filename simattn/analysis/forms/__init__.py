@@ -6,9 +6,11 @@ pairs of a row block and a key block: P how many, R the sum of rows, C of keys, 
 that a mask cuts through.
 """
 
+import inspect
 from dataclasses import dataclass
 from typing import Any
 
+from ...hierarchy.checks import instance, named, optional, whole
 from ...hierarchy.counts import KernelCounts
 from ...hierarchy.errors import unknown
 from ..symbols import Problem, Symbols
@@ -48,11 +50,36 @@ def closed_form(
 
     ValueError for an algorithm without formulas.
     """
-    if algorithm not in FORMS:
-        raise ValueError(unknown("algorithm with closed forms", algorithm, FORMS))
+    named("algorithm", algorithm, FORMS)
+    instance("problem", problem, Problem, "give a sa.Problem")
+    Br, Bc, sram, tokens = (whole(n, x, 1) for n, x in (("Br", Br), ("Bc", Bc), ("sram", sram), ("tokens", tokens)))
+    splits = whole("splits", splits, 1, problem.n_k, f"there are {problem.n_k} keys")
+    steps = optional(whole, "steps", steps, 0, problem.n_k // tokens, f"of {problem.n_k} tokens, {tokens} a step are generated")
+    _check_own(algorithm, own, problem.n_k)
+    made, kinds = (-(-problem.n_q // Br), -(-problem.n_k // Bc)), problem.block_mask
+    if kinds is not None and (len(kinds), len(kinds[0])) != made:
+        raise ValueError(
+            f"block_mask has shape {(len(kinds), len(kinds[0]))}: blocks of {Br} × {Bc} make {made}; give other Br and Bc"
+        )
     return Form(
         *FORMS[algorithm](
             Symbols(problem, Br, Bc, sram=sram, splits=splits, packed=algorithm in PACKED, steps=steps, tokens=tokens),
             **own,
         )
     )
+
+
+def _check_own(algorithm: str, own: dict[str, Any], n_k: int) -> None:
+    """TypeError or ValueError for an argument that the form does not take, lacks, or cannot have."""
+    takes = list(inspect.signature(FORMS[algorithm]).parameters.values())[1:]
+    for name in own:
+        if name not in [p.name for p in takes]:
+            common = ["Br", "Bc", "sram", "splits", "steps", "tokens"]
+            raise TypeError(f"closed_form of {algorithm}: {unknown('argument', name, [*common, *(p.name for p in takes)])}")
+    missing = [p.name for p in takes if p.default is p.empty and p.name not in own]
+    if missing:
+        raise TypeError(f"closed_form of {algorithm} needs {', '.join(missing)} too, as the algorithm takes it")
+    for name, value in own.items():
+        least = 0 if name in ("global_tokens", "global_blocks", "random_blocks", "seed") else 1
+        if whole(name, value, least) and name == "block" and n_k % value:
+            raise ValueError(f"block={value}: {n_k} tokens are no whole number of such blocks; give a divisor of {n_k}")

@@ -4,12 +4,13 @@ from typing import Any
 
 import numpy as np
 
+from ...hierarchy.checks import whole
 from ...hierarchy.gpu import Gpu
 from ...hierarchy.grid import size
 from ...hierarchy.hbm import HbmArray
 from ..scores import Scores
 from ..softmax import lowest, rowmax, rowsum
-from .given import one_sequence, whole, whole_blocks
+from .given import one_sequence, whole_blocks
 
 
 def bigbird(

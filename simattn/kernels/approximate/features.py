@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .given import whole
+from ...hierarchy.checks import whole
 
 
 def orthogonal_features(m: int, d: int, rng: Any = None) -> NDArray[np.float64]:

@@ -5,19 +5,10 @@ from typing import Any
 
 import numpy as np
 
+from ...hierarchy.checks import kind, sides, whole
 from ...hierarchy.grid import blocks
 from ...hierarchy.hbm import HbmArray
 from ..scores import OPTIONS
-
-
-def whole(name: str, value: Any, least: int, most: int | None, why: str) -> int:
-    """A whole number from least to most, or an error that says why."""
-    if not _integer(value):
-        raise ValueError(f"{name}={value!r}: {why}; give a whole number from {least}" + ("" if most is None else f" to {most}"))
-    nearest = max(value, least) if most is None else min(max(value, least), most)
-    if value != nearest:
-        raise ValueError(f"{name}={value}: {why}; the nearest valid value is {nearest}")
-    return int(value)
 
 
 def whole_blocks(block: Any, N: int) -> list[slice]:
@@ -40,22 +31,24 @@ def one_sequence(name: str, Q: HbmArray, K: HbmArray) -> None:
 def only(name: str, options: Mapping[str, Any], allowed: Collection[str], why: str) -> None:
     """An error for an option of the scores that an approximation cannot have."""
     for option, value in options.items():
-        asked = value is not None and value is not False and not (option == "dropout" and value == 0)
-        if asked and option in OPTIONS and option not in (*allowed, "seed"):
+        if _asked(option, value) and option in OPTIONS and option not in (*allowed, "seed"):
             raise ValueError(f"{option}={value!r}: {name} has none, for {why}; it takes {' and '.join(allowed)}")
+
+
+def _asked(option: str, value: Any) -> bool:
+    """Whether a value is another than the option's default, however that is written."""
+    if value is None or (isinstance(value, bool | np.bool_) and not value):
+        return False
+    return not (option == "dropout" and value == 0) and not (option == "window" and sides(option, value) == (None, None))
 
 
 def weights(name: str, x: Any, like: HbmArray, columns: int, why: str) -> None:
     """An error for a matrix of weights that is not of the type of `like`, or has another number of columns."""
     if not isinstance(x, HbmArray):
-        raise TypeError(f"{name} is a {type(x).__name__}: give a NumPy array")
+        raise TypeError(f"{name} is {kind(x)}: give a NumPy array")
     if len(x.shape) != 2 or x.shape[1] != columns:
         raise ValueError(f"{name} has shape {x.shape}: {why}; the nearest valid shape is {(x.shape[0], columns)}")
     if x.dtype != like.dtype:
         raise TypeError(
             f"{name} has type {x.dtype.name}, {like.name} {like.dtype.name}: one product takes one type; {name}.astype(...)"
         )
-
-
-def _integer(value: Any) -> bool:
-    return isinstance(value, int | np.integer) and not isinstance(value, bool)

@@ -4,13 +4,14 @@ from typing import Any
 
 import numpy as np
 
+from ...hierarchy.checks import whole
 from ...hierarchy.gpu import Gpu
 from ...hierarchy.grid import blocks, size
 from ...hierarchy.hbm import HbmArray
 from ...hierarchy.sram import Sram
 from ..scores import Scores
 from ..softmax import lowest, rowmax, rowsum
-from .given import one_sequence, whole
+from .given import one_sequence
 
 
 def longformer(
