@@ -166,7 +166,15 @@ def _listed(names: Any, known: Mapping[str, Any], backward: bool) -> list[str]:
         listed = [name.strip() for name in names.split(",")] if isinstance(names, str) else ["naive", "flash2"]
         raise TypeError(f"names={shown(names)}: give a list of names, as {listed}, not {kind(names)}")
     what = "algorithm" + " with a backward pass" * backward
-    listed = list(dict.fromkeys(named(what, name, known, {} if backward else ELSEWHERE) for name in names))
+    others = {} if backward else ELSEWHERE
+    names = list(names)
+    for name in (name for name in names if isinstance(name, str) and name not in known):
+        if name in others:
+            raise ValueError(f"{what} {name!r} takes other inputs than Q, K and V: {others[name]}")
+        near = unknown(what, name, [*known, *others])
+        if "did you mean" in near:
+            raise ValueError(near)
+    listed = list(dict.fromkeys(named(what, name, known) for name in names))
     if not listed:
         raise ValueError(f"no algorithm to compare; known: {', '.join(known)}")
     return listed
