@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from ..analysis.rounding import UNFUSED, Rounding
 from .backend import has_cuda
 from .inputs import Inputs
 
@@ -39,6 +40,11 @@ class Kernel:
     backward: bool = True
     fused: bool = True
     seen_on: tuple[str, ...] = ("cpu", "cuda")
+
+    @property
+    def rounding(self) -> Rounding:
+        """What it rounds on the way from the scores to the output."""
+        return Rounding() if self.fused else UNFUSED
 
     def unavailable(self) -> str | None:
         """Why this machine cannot run it, in one line; None if it can."""
