@@ -14,7 +14,8 @@ import numpy as np
 from .rounding import Rounding, Units, largest
 from .strips import Array, Strip, scale_of
 
-FACTOR = 4  # units of roundoff, in quadrature, that are likely: √3·4, about 7, standard deviations of a rounding
+FACTOR = 3  # units of roundoff, in quadrature, that are likely: √3·3, about 5, standard deviations of a rounding
+NOTHING = 0.4  # the share of a row's weight that rounding may move to its other keys, beyond which its scores say nothing
 
 
 @dataclass(frozen=True)
@@ -35,43 +36,54 @@ class Moments:
         self._kind, self._scale, self._cap = kind, abs(scale_of(q.shape[3], options.get("scale"))), options.get("softcap")
         self._kept = 1 / (1 - options.get("dropout", 0.0))
         shape = (*q.shape[:3], v.shape[3])
-        self._summed, self._accumulated, self._weighed, self._scored, self._moved = (np.zeros(shape, kind) for _ in range(5))
-        self._below = np.zeros(shape, kind)  # Σ|v| over the keys of which a weight may be lost
-        self._p_eps, self._p_sigma, self._p_sigma2, self._l = (np.zeros(shape[:3]) for _ in range(4))
+        self._summed, self._accumulated, self._weighed, self._scored, self._moved, self._below = (
+            np.zeros(shape, kind) for _ in range(6)
+        )
+        self._p_eps, self._p_sigma, self._p_sigma2, self._lse_eps, self._lse_sigma, self._l = (
+            np.zeros(shape[:3]) for _ in range(6)
+        )
         self.seen, self.reach = np.zeros(shape[:3], int), np.zeros(shape[:3], int)
         self.raw = self.score = 0.0  # the largest magnitudes: of what a product adds up, of a score that weighs
         self.units_of_v = np.maximum(np.abs(v).max(axis=2, keepdims=True), np.finfo(np.float64).tiny).astype(np.float64)
 
-    def add(self, s: Strip) -> None:
-        """Rows of one head."""
-        at, kind, units = (*s.head, s.rows), self._kind, self.units
+    def add(self, s: Strip, O: Array) -> None:
+        """Rows of one head, whose outputs are O (r, d_v).
+
+        Only what moves the other scores of a row against its largest moves its output: that one's own part is weighed with v − o.
+        """
+        at, kind, units, every = (*s.head, s.rows), self._kind, self.units, np.arange(len(s.rows))
         with np.errstate(all="ignore"):
             eps, raw = epsilon(s, self._q, self._k, units.u_acc, self._scale, self._cap, kind)
-            P = s.P.astype(kind)
-            visible = s.visible
-            X, S = np.where(visible, s.X, 0).astype(kind), s.scores.astype(kind)
-            largest_X = np.abs(X)
-            self.raw = max(self.raw, float(raw.max(initial=0, where=visible)))
-            self.score = max(
-                self.score, float(X.max()), float(np.maximum(largest_X, np.abs(S)).max(initial=0, where=np.greater(P, 0)))
-            )
-            v = np.abs(self._v[s.kv_head][s.keys] / self.units_of_v[s.kv_head]).astype(kind)
-            Pk = P * np.asarray(s.kept, kind)
-            moved = P * np.expm1(eps)
-            self._p_eps[at], self._l[at], self.seen[at] = moved.sum(axis=1), s.l, visible.sum(axis=1)
-            self._accumulated[at], self._summed[at] = (moved * np.asarray(s.kept, kind)) @ v, Pk @ v
-            self.reach[at] = s.last - s.first
+            P, X, S = s.P.astype(kind), np.where(s.visible, s.X, 0).astype(kind), s.scores.astype(kind)
+            self.raw = max(self.raw, float(raw.max(initial=0, where=s.visible)))
+            weighing = np.maximum(np.abs(X), np.abs(S)).max(initial=0, where=np.greater(P, 0))
+            self.score = max(self.score, float(X.max()), float(weighing))
+            v: Any = (self._v[s.kv_head][s.keys] / self.units_of_v[s.kv_head]).astype(kind)
+            top = s.S.argmax(axis=1)
+            apart = np.abs(v[top] - (O / self.units_of_v[s.kv_head]).astype(kind))
+            v, kept = np.abs(v), np.broadcast_to(np.asarray(s.kept, kind), P.shape)
+            others = P.copy()
+            others[every, top] = 0
+
+            def first(x: Array) -> Array:
+                """x of each row's largest score, (r, 1)."""
+                return np.asarray(x[every, top][:, None])
+
+            self._summed[at], self._weighed[at] = (P * kept) @ v, (P * kept) ** 2 @ (v * v)
+            self._l[at], self.seen[at], self.reach[at] = s.l, s.visible.sum(axis=1), s.last - s.first
+            moved = others * np.expm1(eps + first(eps))
+            self._p_eps[at] = moved.sum(axis=1)
+            self._accumulated[at] = (moved * kept) @ v + first(P * kept * eps) * apart
+            self._lse_eps[at] = (P * eps).sum(axis=1)
             if units.narrow:
                 sums = np.concatenate([np.zeros((1, v.shape[1])), v.cumsum(axis=0, dtype=np.float64)])
                 self._below[at] = sums[s.last - s.keys.start] - sums[s.first - s.keys.start]
-                sigma: Array = units.u_z * np.maximum(np.abs(S), largest_X * np.asarray(s.fade, kind)) + kind(units.eta_z)
-                self._p_sigma[at] = (P * sigma).sum(axis=1)
-                self._scored[at] = (Pk * sigma) @ v
-                v2, Pk2, P2 = v * v, Pk * Pk, P * P
-                self._weighed[at] = Pk2 @ v2
-                self._moved[at], self._p_sigma2[at] = (Pk2 * sigma * sigma) @ v2, (P2 * sigma * sigma).sum(axis=1)
-            else:
-                self._weighed[at] = (Pk * Pk) @ (v * v)
+                sigma = kind(units.u_z) * np.maximum(np.abs(S), np.abs(X) * np.asarray(s.fade, kind)) + kind(units.eta_z)
+                self._lse_sigma[at] = (P * sigma).sum(axis=1)
+                sigma = sigma * np.exp(sigma + first(sigma))  # beyond first order: |eˣ − 1| ≤ |x|·e^|x|
+                moved, largest = others * sigma, first(P * kept * sigma) * apart
+                self._p_sigma[at], self._p_sigma2[at] = moved.sum(axis=1), (moved**2).sum(axis=1)
+                self._scored[at], self._moved[at] = (moved * kept) @ v + largest, (moved * kept) ** 2 @ (v * v) + largest**2
 
     @property
     def pairs(self) -> int:
@@ -110,7 +122,7 @@ class Moments:
                 variance = r * (moved2 + o**2 * p_sigma2) + rho2 * weighed + again * units.u_s**2 * (o**2 + weighed)
                 likely = base + FACTOR * np.sqrt(variance)
                 worst = base + r * (scored + o * p_sigma) + (linear + again * units.u_s) * summed
-            told = (p_eps + r * p_sigma <= 0.4) & np.isfinite(worst)  # beyond, Σ p(e^σ − 1) nears 1, and the scores say nothing
+            told = (p_eps + r * p_sigma <= NOTHING) & np.isfinite(worst)
             anything = 2 * unit * self._kept
             empty = summed == 0
             likely, worst = (np.where(empty, 0, np.where(told, x, anything)) for x in (likely, np.maximum(worst, likely)))
@@ -120,10 +132,10 @@ class Moments:
         """Of lse (batch, heads, n_q), stored with unit u. Scores that are alike are rounded alike, so likely is the worst case here."""
         m = np.where(np.isfinite(lse), np.abs(lse), 0).astype(np.float64)
         with np.errstate(all="ignore"):
-            bound = (
-                self._p_eps + rounding.scores * self._p_sigma + self.units.u_acc * (m + FACTOR * np.sqrt(self.seen) + 14) + u * m
-            )
-            bound = np.where(self.seen == 0, 0, np.where(self._p_eps + rounding.scores * self._p_sigma <= 0.4, bound, np.inf))
+            moved = self._p_eps + rounding.scores * self._p_sigma
+            bound = (self._lse_eps + rounding.scores * self._lse_sigma) * (1 + moved)
+            bound += self.units.u_acc * (m + FACTOR * np.sqrt(self.seen) + 14) + u * m
+            bound = np.where(self.seen == 0, 0, np.where(moved <= NOTHING, bound, np.inf))
         return Bound(bound, bound, np.ones_like(bound))
 
     def stored_again(self, mean: float) -> Array:

@@ -14,7 +14,7 @@ from .bound import Moments
 from .gradient_bound import GradientBound
 from .inputs import Array, parameters
 from .options import Options
-from .rounding import Rounding
+from .rounding import Rounding, Units
 from .truth import (
     Error,
     Gradients,
@@ -104,7 +104,7 @@ class Backward:
         truth, moments = self._forward_bounded(acc)
         off_lse, off_O = difference(self.forward.lse, truth.lse), self.forward.output.astype(truth.O.dtype) - truth.O
         off_D = np.abs((self.dO.astype(truth.O.dtype) * off_O).sum(axis=3))
-        return self._bounded({Rounding.of_backward(run, moments.units) for run in runs}, moments, off_lse, off_D)
+        return self._bounded({self._rounding(run, moments.units) for run in runs}, moments, off_lse, off_D)
 
     def bounded_by(self, *roundings: Rounding) -> tuple[Gradients, dict[Rounding, GradientBound]]:
         """The same for passes that round so, of whose forward pass nothing else is known."""
@@ -128,7 +128,11 @@ class Backward:
     ) -> Judgement:
         """The verdict on a run that was among those that the bounds are for; rounding: what it rounded, where its counts do not say."""
         units = next(iter(bounds.values())).units
-        return judge_gradients(run.outputs, truth, bounds[Rounding.of_backward(run, units) if rounding is None else rounding])
+        return judge_gradients(run.outputs, truth, bounds[self._rounding(run, units) if rounding is None else rounding])
+
+    def _rounding(self, run: Run, units: Units) -> Rounding:
+        given = self.options.given().keys()
+        return Rounding.of_backward(run, units, bool(given - {"scale", "dropout", "seed", "kv_lens"}), "softcap" in given)
 
     def run(self, machine: Machine, name: str, own: dict[str, Any]) -> Run:
         options = self.options.for_run()

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .bound import FACTOR, Bound, Moments, epsilon
+from .bound import FACTOR, NOTHING, Bound, Moments, epsilon
 from .rounding import Rounding, largest
 from .strips import Array, Strip, scale_of
 
@@ -29,7 +29,8 @@ class _Sums:
         likely = base + linear * x + FACTOR * np.sqrt(variance)
         worst = np.maximum(base + linear * x + self.worst + again * u * self.summed, likely)
         likely, worst = (np.where(self.base == 0, 0, np.where(np.isnan(b), np.inf, b)) for b in (likely, worst))
-        return Bound(likely, worst, np.maximum(x, np.sqrt(self.weighed)))
+        size = np.maximum(x, np.sqrt(self.weighed))
+        return Bound(likely, worst, np.maximum(size, np.sqrt((size**2).mean(axis=(2, 3), keepdims=True))))  # or that of its head
 
 
 class GradientBound:
@@ -64,7 +65,7 @@ class GradientBound:
             sigma = narrow * (u_z * magnitude + eta_z)
             p_sigma = R.scores * (p * sigma).sum(axis=1, keepdims=True)
             p_sigma2 = R.scores * (p * p * sigma * sigma).sum(axis=1, keepdims=True)
-            share = np.where(rows + p_sigma <= 0.4, np.expm1(eps + rows), np.nan)  # of a weight; beyond, it says nothing
+            share = np.where(rows + p_sigma <= NOTHING, np.expm1(eps + rows), np.nan)  # of a weight; beyond, it says nothing
             var = R.scores * sigma**2 + p_sigma2 + R.weights * u_z**2 + u_s**2
             lin = R.scores * sigma + p_sigma + R.weights * u_z + u_s
 

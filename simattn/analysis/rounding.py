@@ -82,12 +82,17 @@ class Rounding:
         )
 
     @classmethod
-    def of_backward(cls, run: Run, units: Units) -> Self:
-        """Of a backward pass: one that reads P was given weights, of scores, that a forward pass had stored."""
+    def of_backward(cls, run: Run, units: Units, masked: bool, capped: bool) -> Self:
+        """Of a backward pass: one that reads P was given weights of scores that a forward pass had stored, again where masked.
+
+        capped: whether dS is stored again, after the slope of the softcap.
+        """
         read = any(run.tensors[x].hbm_read for x in WEIGHTS if x in run.tensors)
-        stored = sum(x in run.tensors and run.tensors[x].hbm_write > 0 for x in GRADIENTS[:2])
-        dQ = run.tensors["dQ"].hbm_read / run.outputs["dQ"].nbytes if units.narrow else 0.0
-        return cls(scores=2 * read, weights=int(read), again=dQ, gradients=max(stored, 2 * read))
+        stored = sum(x in run.tensors and run.tensors[x].hbm_write > 0 for x in GRADIENTS)
+        again = run.tensors["dQ"].hbm_read / run.outputs["dQ"].nbytes if units.narrow else 0.0
+        return cls(
+            scores=(1 + masked) * read, weights=int(read), again=again, gradients=max(stored - 1, 1 + capped) if stored else 0
+        )
 
     def said(self, units: Units) -> str:
         """What was rounded, in words."""

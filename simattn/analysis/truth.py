@@ -61,7 +61,7 @@ def attention_bounded(Q: Array, K: Array, V: Array, acc: DType, **options: Any) 
     truth, moments = _unseen(q, v), Moments(Units.of(Q.dtype, acc), q, k, v, options)
     for s in strips(q, k, **options):
         _attend(truth, s, v)
-        moments.add(s)
+        moments.add(s, truth.O[s.head][s.rows])
     return truth, moments
 
 
