@@ -1,7 +1,7 @@
 """What rounding can do to each element of O and each lse: an error analysis to first order, from the float64 truth.
 
 For a row: scores s, weights p, values v, o = pV. Accumulation in the type of unit u changes a score by at most
-ε = u·(|c|·(d + 3)·|q|·|k| + 4|s| + 4|bias| + (m − s) + 6): the product, scale, cap, bias, and exp(s − m). Storing it narrowly changes
+ε = u·(|c|·(d + 3)·|q|·|k| + 2|s| + |bias| + (m − s) + 6): the product, scale, bias, and exp(s − m). Storing it narrowly changes
 it by σ, casting or storing a weight changes it by a share of ρ. What ε does adds up in the worst case; σ and ρ do so in the worst
 case, too, and likely in quadrature, with a common part (all weights equal) that does not average out.
 """
@@ -55,9 +55,10 @@ class Moments:
         with np.errstate(all="ignore"):
             eps, raw = epsilon(s, self._q, self._k, units.u_acc, self._scale, self._cap, kind)
             P, X, S = s.P.astype(kind), np.where(s.visible, s.X, 0).astype(kind), s.scores.astype(kind)
+            weighs = np.greater(P, 0)  # a key without weight has none however its score is rounded
+            eps = np.where(weighs, eps, 0)
             self.raw = max(self.raw, float(raw.max(initial=0, where=s.visible)))
-            weighing = np.maximum(np.abs(X), np.abs(S)).max(initial=0, where=np.greater(P, 0))
-            self.score = max(self.score, float(X.max()), float(weighing))
+            self.score = max(self.score, float(X.max()), float(np.maximum(np.abs(X), np.abs(S)).max(initial=0, where=weighs)))
             v: Any = (self._v[s.kv_head][s.keys] / self.units_of_v[s.kv_head]).astype(kind)
             top = s.S.argmax(axis=1)
             apart = np.abs(v[top] - (O / self.units_of_v[s.kv_head]).astype(kind))
@@ -79,6 +80,7 @@ class Moments:
                 sums = np.concatenate([np.zeros((1, v.shape[1])), v.cumsum(axis=0, dtype=np.float64)])
                 self._below[at] = sums[s.last - s.keys.start] - sums[s.first - s.keys.start]
                 sigma = kind(units.u_z) * np.maximum(np.abs(S), np.abs(X) * np.asarray(s.fade, kind)) + kind(units.eta_z)
+                sigma = np.where(weighs, sigma, 0)
                 self._lse_sigma[at] = (P * sigma).sum(axis=1)
                 sigma = sigma * np.exp(sigma + first(sigma))  # beyond first order: |eˣ − 1| ≤ |x|·e^|x|
                 moved, largest = others * sigma, first(P * kept * sigma) * apart
@@ -119,10 +121,12 @@ class Moments:
                 linear = units.u_s + rounding.weights * units.u_z
                 base = base + lost * self._below * unit * self._kept + linear * o
                 rho2 = units.u_s**2 + rounding.weights * units.u_z**2
-                variance = r * (moved2 + o**2 * p_sigma2) + rho2 * weighed + again * units.u_s**2 * (o**2 + weighed)
+                variance = rho2 * weighed + again * units.u_s**2 * (o**2 + weighed)
+                if r:
+                    variance += r * (moved2 + o**2 * p_sigma2)
                 likely = base + FACTOR * np.sqrt(variance)
-                worst = base + r * (scored + o * p_sigma) + (linear + again * units.u_s) * summed
-            told = (p_eps + r * p_sigma <= NOTHING) & np.isfinite(worst)
+                worst = base + (r * (scored + o * p_sigma) if r else 0) + (linear + again * units.u_s) * summed
+            told = (self._told(r)[..., None] <= NOTHING) & np.isfinite(worst)
             anything = 2 * unit * self._kept
             empty = summed == 0
             likely, worst = (np.where(empty, 0, np.where(told, x, anything)) for x in (likely, np.maximum(worst, likely)))
@@ -132,11 +136,15 @@ class Moments:
         """Of lse (batch, heads, n_q), stored with unit u. Scores that are alike are rounded alike, so likely is the worst case here."""
         m = np.where(np.isfinite(lse), np.abs(lse), 0).astype(np.float64)
         with np.errstate(all="ignore"):
-            moved = self._p_eps + rounding.scores * self._p_sigma
+            moved = self._told(rounding.scores)
             bound = (self._lse_eps + rounding.scores * self._lse_sigma) * (1 + moved)
             bound += self.units.u_acc * (m + FACTOR * np.sqrt(self.seen) + 14) + u * m
             bound = np.where(self.seen == 0, 0, np.where(moved <= NOTHING, bound, np.inf))
         return Bound(bound, bound, np.ones_like(bound))
+
+    def _told(self, scores: int) -> Array:
+        """The share of its weight that rounding may move to the other keys of a row, whose scores were stored so often."""
+        return self._p_eps + scores * self._p_sigma if scores else self._p_eps
 
     def stored_again(self, mean: float) -> Array:
         """How often each row was, if so often on average: a row that sees more keys comes up in more passes over them."""
@@ -151,5 +159,7 @@ def epsilon(s: Strip, q: Array, k: Array, u: float, scale: float, cap: float | N
     if cap is not None:  # the slope at X, and by how much it can grow on the way
         product = product * np.minimum(1, s.fade.astype(kind) * np.exp(2 * product / kind(cap)))
     below = np.where(s.visible, s.m[:, None] - s.S, 0)
-    rest = 4 * np.abs(s.scores) + 4 * np.where(s.visible, s.added, 0) + below + 6
+    rest = 2 * np.abs(s.scores) + np.where(s.visible, s.added, 0) + below + 6
+    if cap is not None:
+        rest = rest + 4 * np.abs(s.scores) + 4 * np.where(s.visible, s.added, 0)
     return product + kind(u) * rest.astype(kind), magnitude

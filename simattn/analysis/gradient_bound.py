@@ -58,11 +58,12 @@ class GradientBound:
             g, q = (np.abs(x[at]) for x in (self._do, self._q))
             k, v = (np.abs(x[s.kv_head][s.keys]) for x in (self._k, self._v))
             eps, _ = epsilon(s, self._q, self._k, u, self._scale, self._cap, np.float64)
+            eps = np.where(p > 0, eps, 0)
             n, D = self.moments.seen[at][:, None], (p * dP).sum(axis=1, keepdims=True)
             rows = (p * np.expm1(eps)).sum(axis=1, keepdims=True) + self._off_lse[at][:, None]
             rows += u * (np.abs(np.where(np.isfinite(s.lse), s.lse, 0)).astype(np.float64)[:, None] + FACTOR * np.sqrt(n) + 14)
             magnitude = np.maximum(np.abs(s.scores), np.abs(s.X) * fade).astype(np.float64)
-            sigma = narrow * (u_z * magnitude + eta_z)
+            sigma = np.where(p > 0, narrow * (u_z * magnitude + eta_z), 0)
             p_sigma = R.scores * (p * sigma).sum(axis=1, keepdims=True)
             p_sigma2 = R.scores * (p * p * sigma * sigma).sum(axis=1, keepdims=True)
             share = np.where(rows + p_sigma <= NOTHING, np.expm1(eps + rows), np.nan)  # of a weight; beyond, it says nothing
