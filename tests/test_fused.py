@@ -84,7 +84,7 @@ def test_every_kernel_is_exact_or_refuses(kernel, shape, dtype):
         return
     run = sa.gpu.attention(*arrays, **options)
     assert (run.kernel, run.output.dtype, run.output.shape) == (kernel, arrays[0].dtype, arrays[0].shape)
-    assert_exact(run, of, dtype, KERNELS[kernel].rounding)
+    assert_exact(run, of, dtype, KERNELS[kernel].rounding(dtype))
 
 
 def test_each_kernel_here_takes_the_plainest_inputs():
@@ -107,7 +107,7 @@ def test_gradients_are_exact_or_refused(kernel, causal, dtype):
             run = sa.gpu.attention_backward(Q, K, V, of.dO, kernel=kernel, causal=causal, measure=False)
         except sa.gpu.Unavailable:
             continue
-        rounding = KERNELS[kernel].rounding
+        rounding = KERNELS[kernel].rounding(dtype)
         found = of.judge(run, *of.bounded_by(rounding), rounding)
         assert found.exact or (found.exact is None and dtype == "bfloat16" and found.error_over_bound <= 1), (
             kernel,
@@ -481,7 +481,7 @@ def test_what_torch_is_set_to_changes_nothing(kernel):
                 run = sa.gpu.attention(Q, K, V, kernel=kernel, causal=True, measure=False)
                 back = sa.gpu.attention_backward(Q, K, V, Q, kernel=kernel, causal=True, measure=False)
             assert run.output.dtype == np.float32
-            assert_exact(run, of, "float32", KERNELS[kernel].rounding)
+            assert_exact(run, of, "float32", KERNELS[kernel].rounding("float32"))
             assert truth.error(back, truth.truth()).max_abs < 1e-5
 
 

@@ -113,7 +113,13 @@ class Moments:
         narrow, r = units.narrow, rounding.scores
         again = self.stored_again(rounding.again)[..., None]
         with np.errstate(all="ignore"):
-            base = moved + o * p_eps + 2 * (FACTOR * np.sqrt(n) + 8) * units.u_acc * summed + units.u_s * o
+            base = (
+                moved
+                + o * p_eps
+                + rounding.exponential * (summed + o)
+                + 2 * (FACTOR * np.sqrt(n) + 8) * units.u_acc * summed
+                + units.u_s * o
+            )
             base += (1 + again) * units.eta_s
             likely, worst = base, base
             if narrow:
@@ -138,7 +144,7 @@ class Moments:
         with np.errstate(all="ignore"):
             moved = self._told(rounding.scores)
             bound = (self._lse_eps + rounding.scores * self._lse_sigma) * (1 + moved)
-            bound += self.units.u_acc * (m + FACTOR * np.sqrt(self.seen) + 14) + u * m
+            bound += rounding.exponential + self.units.u_acc * (m + FACTOR * np.sqrt(self.seen) + 14) + u * m
             bound = np.where(self.seen == 0, 0, np.where(moved <= NOTHING, bound, np.inf))
         return Bound(bound, bound, np.ones_like(bound))
 

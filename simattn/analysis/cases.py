@@ -120,7 +120,8 @@ class Backward:
         self, roundings: set[Rounding], moments: Moments, off_lse: Array, off_D: Array
     ) -> tuple[Gradients, dict[Rounding, GradientBound]]:
         arrays, given = (*self.qkv, self.dO), self.options.given()
-        bounds = {r: GradientBound(r, moments, arrays, off_lse, off_D, given) for r in roundings}
+        kinds = {replace(r, again=0.0) for r in roundings}  # what is stored again needs no sums of its own
+        bounds = {r: GradientBound(r, moments, arrays, off_lse, off_D, given) for r in kinds}
         return gradients_bounded(*arrays, *bounds.values(), **given), bounds
 
     def judge(
@@ -128,7 +129,8 @@ class Backward:
     ) -> Judgement:
         """The verdict on a run that was among those that the bounds are for; rounding: what it rounded, where its counts do not say."""
         units = next(iter(bounds.values())).units
-        return judge_gradients(run.outputs, truth, bounds[self._rounding(run, units) if rounding is None else rounding])
+        rounding = self._rounding(run, units) if rounding is None else rounding
+        return judge_gradients(run.outputs, truth, bounds[replace(rounding, again=0.0)], rounding)
 
     def _rounding(self, run: Run, units: Units) -> Rounding:
         given = self.options.given().keys()

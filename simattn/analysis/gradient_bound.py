@@ -9,10 +9,8 @@ from typing import Any
 import numpy as np
 
 from .bound import FACTOR, NOTHING, Bound, Moments, epsilon
-from .rounding import Rounding, largest
+from .rounding import Rounding, Units, largest
 from .strips import Array, Strip, scale_of
-
-NAMES = ("dQ", "dK", "dV")
 
 
 class _Sums:
@@ -21,20 +19,22 @@ class _Sums:
     def __init__(self, shape: tuple[int, ...]) -> None:
         self.base, self.variance, self.worst, self.summed, self.weighed = (np.zeros(shape) for _ in range(5))
 
-    def bound(self, x: Array, rounding: tuple[Array, float, float], units: Any, terms: int) -> Bound:
-        again, linear, u = rounding
-        x = np.abs(x).astype(np.float64)
+    def bound(self, x: Array, units: Units, terms: int, alike: float, again: Any = 0) -> Bound:
+        """Of a gradient x that sums so many terms, which may be rounded alike by that share, and is stored again so often."""
+        x, u = np.abs(x).astype(np.float64), units.narrow * units.u_s
         base = self.base + 2 * (FACTOR * np.sqrt(terms) + 8) * units.u_acc * self.summed + units.u_s * x + (1 + again) * units.eta_s
-        variance = self.variance + again * u**2 * (x**2 + self.weighed)
-        likely = base + linear * x + FACTOR * np.sqrt(variance)
-        worst = np.maximum(base + linear * x + self.worst + again * u * self.summed, likely)
+        likely = base + alike * x + FACTOR * np.sqrt(self.variance + again * u**2 * (x**2 + self.weighed))
+        worst = np.maximum(base + alike * x + self.worst + again * u * self.summed, likely)
         likely, worst = (np.where(self.base == 0, 0, np.where(np.isnan(b), np.inf, b)) for b in (likely, worst))
         size = np.maximum(x, np.sqrt(self.weighed))
         return Bound(likely, worst, np.maximum(size, np.sqrt((size**2).mean(axis=(2, 3), keepdims=True))))  # or that of its head
 
 
 class GradientBound:
-    """The bounds of a backward pass that rounded so. off_lse, off_D (batch, heads, n_q): by how much the forward pass's are off."""
+    """The bounds of backward passes that rounded so. off_lse, off_D (batch, heads, n_q): by how much the forward pass's are off.
+
+    arrays: Q, K, V and dO.
+    """
 
     def __init__(
         self, rounding: Rounding, moments: Moments, arrays: tuple[Array, ...], off_lse: Array, off_D: Array, options: dict[str, Any]
@@ -43,7 +43,7 @@ class GradientBound:
         self._q, self._k, self._v, self._do = (np.asarray(x, np.float64) for x in arrays)
         self._off_lse, self._off_D = off_lse.astype(np.float64), off_D.astype(np.float64)
         self._scale, self._cap = abs(scale_of(self._q.shape[3], options.get("scale"))), options.get("softcap")
-        self._sums = {name: _Sums(x.shape) for name, x in zip(NAMES, arrays, strict=False)}
+        self._sums = {name: _Sums(x.shape) for name, x in zip(("dQ", "dK", "dV"), arrays, strict=False)}
         self.most = 0.0  # the largest dP or dS
 
     def add(self, s: Strip, dP: Array, dX: Array) -> None:
@@ -58,7 +58,7 @@ class GradientBound:
             g, q = (np.abs(x[at]) for x in (self._do, self._q))
             k, v = (np.abs(x[s.kv_head][s.keys]) for x in (self._k, self._v))
             eps, _ = epsilon(s, self._q, self._k, u, self._scale, self._cap, np.float64)
-            eps = np.where(p > 0, eps, 0)
+            eps = np.where(p > 0, eps + R.exponential, 0)
             n, D = self.moments.seen[at][:, None], (p * dP).sum(axis=1, keepdims=True)
             rows = (p * np.expm1(eps)).sum(axis=1, keepdims=True) + self._off_lse[at][:, None]
             rows += u * (np.abs(np.where(np.isfinite(s.lse), s.lse, 0)).astype(np.float64)[:, None] + FACTOR * np.sqrt(n) + 14)
@@ -107,18 +107,14 @@ class GradientBound:
             return f"gradients of up to {most:.1e} leave the range of {units.scores.name}, in which this run stores them"
         return self.moments.leaves_range(self.rounding, outputs)
 
-    def bounds(self, truth: Any) -> dict[str, Bound]:
-        """By the name of each gradient."""
+    def bounds(self, truth: Any, again: float) -> dict[str, Bound]:
+        """By the name of each gradient, of a pass that stored dQ again so often."""
         units, R = self.units, self.rounding
-        again = self.moments.stored_again(R.again)[..., None]
-        linear = units.narrow * (units.u_s + (R.gradients + R.weights) * units.u_z)
+        alike = units.narrow * (units.u_s + (R.gradients + R.weights) * units.u_z)
         rows = self._q.shape[2] * (self._q.shape[1] // self._k.shape[1])
-        found = {}
-        for name, (terms, times) in zip(NAMES, ((self._k.shape[2], again), (rows, 0), (rows, 0)), strict=True):
-            with np.errstate(all="ignore"):
-                x = getattr(truth, name)
-                found[name] = self._sums[name].bound(x, (np.asarray(times), linear, units.narrow * units.u_s), units, terms)
-        return found
+        with np.errstate(all="ignore"):
+            dQ = self._sums["dQ"].bound(truth.dQ, units, self._k.shape[2], alike, self.moments.stored_again(again)[..., None])
+            return {"dQ": dQ} | {x: self._sums[x].bound(getattr(truth, x), units, rows, alike) for x in ("dK", "dV")}
 
 
 def _into(sums: _Sums, at: Any, base: Array, x: Array, variance: Array, worst: Array, size: Array, by: Array) -> None:

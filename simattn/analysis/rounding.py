@@ -58,12 +58,14 @@ class Rounding:
 
     scores, weights: how often each element of S and of P was stored. again: bytes of the first output that were read back ÷ its size,
     0 where it was stored once, or never read. gradients: how often an element of dP, or of dS, was.
+    exponential: by what share exp errs, beyond what its type explains.
     """
 
     scores: int = 0
     weights: int = 0
     again: float = 0.0
     gradients: int = 0
+    exponential: float = 0.0
 
     @classmethod
     def of(cls, run: Run, pairs: int, units: Units) -> Self:

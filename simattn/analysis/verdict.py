@@ -55,10 +55,10 @@ def judge(O: Array, lse: Array | None, truth: Truth, moments: Moments, rounding:
     return _judgement(found, moments.leaves_range(rounding, truth.O), rounding.said(moments.units))
 
 
-def judge_gradients(outputs: Mapping[str, Array], truth: Gradients, bound: GradientBound) -> Judgement:
-    """The verdict on dQ, dK and dV."""
-    found = [_held(name, outputs[name], getattr(truth, name), of) for name, of in bound.bounds(truth).items()]
-    return _judgement(found, bound.leaves_range(truth), bound.rounding.said(bound.units))
+def judge_gradients(outputs: Mapping[str, Array], truth: Gradients, bound: GradientBound, rounding: Rounding) -> Judgement:
+    """The verdict on dQ, dK and dV of a pass that rounded so."""
+    found = [_held(name, outputs[name], getattr(truth, name), of) for name, of in bound.bounds(truth, rounding.again).items()]
+    return _judgement(found, bound.leaves_range(truth), rounding.said(bound.units))
 
 
 def _held(name: str, x: Array, truth: Array, bound: Bound) -> _Found:

@@ -106,7 +106,7 @@ def compare(
     case: Any = Backward(q, k, v, options, None) if backward else Forward(q, k, v, options)
     w = Workload.of(q, k, causal, backward)
     progress("float64")
-    truth, bounds = case.bounded_by(*{KERNELS[name].rounding for name in names})
+    truth, bounds = case.bounded_by(*{KERNELS[name].rounding(w.dtype) for name in names})
     naive = case.naive_error(truth)
     runs = [_run(name, case, progress) for name in names]
     found = iter(_profiled(w, [name for name, run in zip(names, runs, strict=True) if isinstance(run, GpuRun)], progress))
@@ -156,4 +156,4 @@ def _compared(
     row = replace(row, ms=run.ms, peak_bytes=run.peak_bytes, why_not=found.why_not if found else None)
     err = case.error(run, truth)
     times = err.max_abs / naive.max_abs if naive.max_abs else None
-    return Compared(row, err, times, case.judge(run, truth, bounds, KERNELS[name].rounding))
+    return Compared(row, err, times, case.judge(run, truth, bounds, KERNELS[name].rounding(w.dtype)))
