@@ -6,6 +6,8 @@ from hypothesis import settings
 
 import simattn as sa
 from simattn import kernels
+from simattn.analysis.cases import Forward
+from simattn.analysis.options import Options
 
 settings.register_profile("simattn", deadline=None, max_examples=60)
 settings.load_profile("simattn")
@@ -23,6 +25,12 @@ def roomy() -> sa.Machine:
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(0)
+
+
+def judged(run, Q, K, V, **options):
+    """The verdict on a run of `sa.attention` with these options."""
+    case = Forward(Q, K, V, Options.of(Q, K, **options))
+    return case.judge(run, *case.bounded())
 
 
 def plain_attention(Q, K, V, *, causal=False, offset=None, scale=None):

@@ -17,7 +17,7 @@ from simattn.show import progress as progress_module
 from simattn.show.units import bytes_text, count_text, ratio_text
 
 FIELDS = {
-    "algorithm", "exact", "hbm_read_bytes", "hbm_write_bytes", "l2_read_bytes", "l2_write_bytes", "sram_read_bytes", "sram_write_bytes",
+    "algorithm", "exact", "verdict", "resolution", "error_over_bound", "hbm_read_bytes", "hbm_write_bytes", "l2_read_bytes", "l2_write_bytes", "sram_read_bytes", "sram_write_bytes",
     "matmul_flops", "vector_flops", "exps", "peak_sram_bytes", "hbm_footprint_bytes", "programs", "max_abs_error", "rmse", "lse_error",
     "predicted_ms", "error", "kernels",
 }  # fmt: skip

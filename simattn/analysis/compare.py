@@ -9,6 +9,7 @@ import numpy as np
 
 from ..hierarchy.checks import flag, kind, named, shown
 from ..hierarchy.counts import KernelCounts
+from ..hierarchy.dtypes import accumulation_type
 from ..hierarchy.errors import unknown
 from ..hierarchy.machine import Machine
 from ..hierarchy.run import Run
@@ -19,6 +20,7 @@ from .inputs import SCORES, Array, Workload, check_names, check_values, checked_
 from .options import Options, elementwise
 from .shown import Shown
 from .truth import Error
+from .verdict import Judgement
 
 Progress = Callable[[str], None]
 OTHER_INPUTS = (paged, mla, flash3_fp8, *BASICS)  # than Q, K and V: `gpu.run` runs them
@@ -26,18 +28,28 @@ OTHER_INPUTS = (paged, mla, flash3_fp8, *BASICS)  # than Q, K and V: `gpu.run` r
 
 @dataclass(frozen=True)
 class Result:
-    """One algorithm's row: its run and its error against float64, or why there is none."""
+    """One algorithm's row: its run, its error against float64 and what that says of it, or why there is none."""
 
     algorithm: str
     run: Run | None = None
     error: Error | None = None
-    exact: bool | None = None
+    judgement: Judgement | None = None
     times_naive: float | None = None
     failure: str | None = None
 
+    @property
+    def exact(self) -> bool | None:
+        """Whether rounding explains every element's error; None where that is undecided, or nothing ran."""
+        return None if self.judgement is None else self.judgement.exact
+
+    @property
+    def verdict(self) -> str | None:
+        """ "exact", "not exact" or "undecided"; None where nothing ran."""
+        return None if self.judgement is None else self.judgement.verdict
+
     def to_dict(self) -> dict[str, Any]:
         """The row as plain data, by the names of the command line's JSON; what a run does not have is None."""
-        run, err = self.run, self.error
+        run, err, judged = self.run, self.error, self.judgement
 
         def count(name: str) -> Any:
             return None if run is None else getattr(run, name)
@@ -45,6 +57,9 @@ class Result:
         return {
             "algorithm": self.algorithm,
             "exact": self.exact,
+            "verdict": self.verdict,
+            "resolution": judged and finite(judged.resolution),
+            "error_over_bound": judged and finite(judged.error_over_bound),
             "hbm_read_bytes": count("hbm_read"),
             "hbm_write_bytes": count("hbm_write"),
             "l2_read_bytes": count("l2_read"),
@@ -115,9 +130,9 @@ def compare(
 
     machine: a Machine or a catalogue name. Q, K, V: (N, d) or (batch, heads, N, d). options: those of `sa.attention`; Br and Bc; and
     what only some algorithms take (splits, steps), which the others are not given. What an algorithm needs and was not given is that of
-    `simattn.analysis.defaults`. backward: run `<name>_backward` instead, on dO,
-    drawn from N(0, 1) unless given. With a block_mask, `block_sparse` takes it, and the others the boolean mask that it stands for. An algorithm that does not fit, or does not take these options, keeps a row that says so. Exact means an error of at most twice
-    the naive algorithm's in the same type, plus 4·eps·max|O|, or 8·eps times the largest gradient.
+    `simattn.analysis.defaults`. backward: run `<name>_backward` instead, on dO, drawn from N(0, 1) unless given. With a block_mask,
+    `block_sparse` takes it, and the others the boolean mask that it stands for. An algorithm that does not fit, or does not take these
+    options, keeps a row that says so. Exact means that what the run rounded explains the error of each element, as docs/counting.md says.
     """
     machine = checked_machine(machine)
     flag("backward", backward)
@@ -151,12 +166,15 @@ def compare(
     if all(isinstance(run, str) for run in runs.values()):
         return Comparison(machine, workload, tuple(Result(name, failure=str(run)) for name, run in runs.items()), title)
     progress("float64")
-    truth = case.truth()
+    ran = {name: run for name, run in runs.items() if isinstance(run, Run)}
+    acc = Q.dtype if machine.rounds_every_operation else accumulation_type([Q.dtype])
+    truth, bounds = case.bounded(ran.values(), acc)
     progress("reference")
-    plain = runs.get("naive")
-    reference = case.error(plain, truth) if isinstance(plain, Run) else case.naive_error(truth)
-    allowed = case.allowed(reference, truth)
-    results = tuple(_result(name, run, case.error, truth, reference, allowed) for name, run in runs.items())
+    reference = case.error(ran["naive"], truth) if "naive" in ran else case.naive_error(truth)
+    results = tuple(
+        _result(name, ran[name], case, truth, bounds, reference) if name in ran else Result(name, failure=str(run))
+        for name, run in runs.items()
+    )
     return Comparison(machine, workload, results, title)
 
 
@@ -180,14 +198,10 @@ def _listed(names: Any, known: Mapping[str, Any], backward: bool) -> list[str]:
     return listed
 
 
-def _result(
-    name: str, run: Run | str, error_of: Callable[[Run, Any], Error], truth: Any, reference: Error, allowed: float
-) -> Result:
-    if isinstance(run, str):
-        return Result(name, failure=run)
-    err = error_of(run, truth)
+def _result(name: str, run: Run, case: Any, truth: Any, bounds: Any, reference: Error) -> Result:
+    err = case.error(run, truth)
     times = err.max_abs / reference.max_abs if reference.max_abs else math.nan if err.max_abs else 1.0
-    return Result(name, run, err, bool(err.max_abs <= allowed), times)
+    return Result(name, run, err, case.judge(run, truth, bounds), times)
 
 
 def _kernel(k: KernelCounts) -> dict[str, int]:

@@ -10,7 +10,8 @@ from ..analysis.fidelity import Row, compulsory, counted, device
 from ..analysis.inputs import Array, Workload, checked_qkv
 from ..analysis.options import Options
 from ..analysis.shown import Shown
-from ..analysis.truth import Error, error, gradient_error
+from ..analysis.truth import Error
+from ..analysis.verdict import Judgement
 from ..hierarchy.catalogue import machine as catalogue_machine
 from ..hierarchy.errors import unknown
 from ..hierarchy.machine import Machine
@@ -24,21 +25,33 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Compared:
-    """One kernel: its counts and measurements, its error against float64, and why it has none."""
+    """One kernel: its counts and measurements, its error against float64 and what that says of it, and why it has none."""
 
     row: Row
     error: Error | None = None
     times_naive: float | None = None
-    exact: bool | None = None
+    judgement: Judgement | None = None
+
+    @property
+    def exact(self) -> bool | None:
+        """Whether rounding explains every element's error; None where that is undecided, or nothing ran."""
+        return None if self.judgement is None else self.judgement.exact
+
+    @property
+    def verdict(self) -> str | None:
+        """ "exact", "not exact" or "undecided"; None where nothing ran."""
+        return None if self.judgement is None else self.judgement.verdict
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data; what was not measured is None."""
-        row, err, c = self.row, self.error, self.row.counted
+        row, err, c, judged = self.row, self.error, self.row.counted, self.judgement
         measured = {f"{name}_bytes": n for name, n in (row.counters or {}).items() if name != "ns"}
         return {
             "kernel": row.kernel, "simulated_as": c and c.algorithm, "counted_read_bytes": c and c.read, "counted_write_bytes": c and c.write,
             **(dict.fromkeys(f"{name}_bytes" for name in BYTES) | measured), "read_ratio": row.read_ratio, "write_ratio": row.write_ratio,
             "ms": row.ms, "peak_bytes": row.peak_bytes, "launched": list(row.launched), "exact": self.exact,
+            "verdict": self.verdict, "resolution": judged and finite(judged.resolution),
+            "error_over_bound": judged and finite(judged.error_over_bound),
             "max_abs_error": err and finite(err.max_abs), "rmse": err and finite(err.rmse), "lse_error": err and finite(err.lse),
             "error_over_naive": finite(self.times_naive), "error": None if row.ms is not None else row.why_not,
             "not_measured": row.why_not if row.ms is not None else None,
@@ -93,14 +106,14 @@ def compare(
     case: Any = Backward(q, k, v, options, None) if backward else Forward(q, k, v, options)
     w = Workload.of(q, k, causal, backward)
     progress("float64")
-    truth = case.truth()
+    truth, bounds = case.bounded_by(*{KERNELS[name].rounding(w.dtype) for name in names})
     naive = case.naive_error(truth)
     runs = [_run(name, case, progress) for name in names]
     found = iter(_profiled(w, [name for name, run in zip(names, runs, strict=True) if isinstance(run, GpuRun)], progress))
     with_ = _measured_with()
     machine = device(with_) if "sms" in with_ else catalogue_machine("h100-sxm")
     return RealComparison(machine, with_, w, tuple(
-        _compared(name, w, run, case, truth, naive, next(found) if isinstance(run, GpuRun) else None, machine, with_)
+        _compared(name, w, run, case, truth, bounds, naive, next(found) if isinstance(run, GpuRun) else None, machine, with_)
         for name, run in zip(names, runs, strict=True)
     ))  # fmt: skip
 
@@ -129,7 +142,8 @@ def _measured_with() -> dict[str, Any]:
 
 
 def _compared(
-    name: str, w: Workload, run: GpuRun | str, case: Any, truth: Any, naive: Error, found: Profile | None, machine: Machine, with_: Mapping[str, Any]
+    name: str, w: Workload, run: GpuRun | str, case: Any, truth: Any, bounds: Any, naive: Error, found: Profile | None,
+    machine: Machine, with_: Mapping[str, Any],
 ) -> Compared:  # fmt: skip
     kernels = found.kernels if found else ()
     launched = tuple(k.name for k in kernels)
@@ -140,6 +154,6 @@ def _compared(
     if isinstance(run, str):
         return Compared(replace(row, why_not=run))
     row = replace(row, ms=run.ms, peak_bytes=run.peak_bytes, why_not=found.why_not if found else None)
-    err = gradient_error(run.outputs, truth) if w.backward else error(run.output, run.lse, truth)
+    err = case.error(run, truth)
     times = err.max_abs / naive.max_abs if naive.max_abs else None
-    return Compared(row, err, times, err.max_abs <= case.allowed(naive, truth))
+    return Compared(row, err, times, case.judge(run, truth, bounds, KERNELS[name].rounding(w.dtype)))

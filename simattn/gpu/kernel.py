@@ -1,9 +1,10 @@
 """What simattn knows of a kernel: what runs it, what it takes, and by which name a profiler sees it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from ..analysis.rounding import UNFUSED, Rounding
 from .backend import has_cuda
 from .inputs import Inputs
 
@@ -26,6 +27,7 @@ class Kernel:
     forward: Inputs -> O (batch, heads, n_q, d_v) and lse (batch, heads, n_q), None where the kernel gives none. launches: what the
     profiler's name of a launched kernel must match. missing: why this machine cannot run it; refuses: why it cannot run these inputs,
     both None if it can. fused: whether scores stay on chip; only such kernels are chosen unasked. seen_on: where the profiler sees it.
+    exponential: by what share its exponential errs in the half types, beyond float32's roundoff.
     """
 
     name: str
@@ -39,6 +41,12 @@ class Kernel:
     backward: bool = True
     fused: bool = True
     seen_on: tuple[str, ...] = ("cpu", "cuda")
+    exponential: float = 0.0
+
+    def rounding(self, dtype: str) -> Rounding:
+        """What it rounds on the way from scores of that type's inputs to the output."""
+        own = self.exponential if dtype in HALF else 0.0
+        return replace(Rounding() if self.fused else UNFUSED, exponential=own)
 
     def unavailable(self) -> str | None:
         """Why this machine cannot run it, in one line; None if it can."""

@@ -116,6 +116,7 @@ KERNELS = (
     Kernel(
         name="cpu_flash", title="torch SDPA, flash on the CPU", devices=("cpu",), dtypes=DTYPES, forward=_cpu_flash,
         launches="_scaled_dot_product_flash_attention_for_cpu", refuses=lambda x: first(_one_width(x), needs_no_empty_row(x)),
+        exponential=1e-4,  # a fast one: the lse of a single key is off by 5e-5 in float16 and bfloat16
     ),
     Kernel(
         name="unfused", title="product, softmax, product", devices=("cpu", "cuda"), dtypes=DTYPES, forward=_unfused,

@@ -46,8 +46,8 @@ states, turns them into the verdict and its sentence. Other numbers would give a
   at once.
 * **FLOP**: one arithmetic operation. **B**: one byte. **Growth** is a power: what grows as N to the power 1 doubles when N doubles,
   and what grows as N to the power 2 becomes four times as much.
-* **Error**: the largest difference from attention in float64, double precision. What errs by little more than naive attention does
-  in the same type, float16, **counts as exact**. The **real tensors** are queries, keys and values of a language model (4 heads of
+* **Error**: the largest difference from attention in float64, double precision. What errs by no more than rounding to float16 can
+  explain **counts as exact**. The **real tensors** are queries, keys and values of a language model (4 heads of
   layer 1 of all-MiniLM-L6-v2) reading the Declaration of Independence. **V = I**: with the identity for the values, an output is
   the weights.
 * **Counted**: by the simulated GPU, in a run that was executed for the row. **Measured**: from what a run gave, or by an experiment

@@ -7,7 +7,7 @@ from rich.console import Group
 from rich.text import Text
 
 from ..analysis.fidelity import compulsory, off
-from .tables import _table
+from .tables import STYLES, _table
 from .units import bytes_text
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def real_table(comparison: "RealComparison") -> Group:
 
 def _cells(r: "Compared", needed: int) -> list[str | Text]:
     row, c, m = r.row, r.row.counted, r.row.counters
-    verdict = Text("–") if r.exact is None else Text("exact", style="green") if r.exact else Text("not exact", style="red")
+    verdict = Text("–") if r.verdict is None else Text(r.verdict, style=STYLES[r.exact])
     return [
         bytes_text(c.read) if c else "–",
         bytes_text(m["sm_read"]) if m else "–",

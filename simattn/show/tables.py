@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ..analysis.compare import Comparison, Result
 
 WIDTH = 120
+STYLES = {True: "green", False: "red", None: "yellow"}  # of a verdict
 
 
 def comparison_table(comparison: "Comparison") -> Group:
@@ -55,7 +56,7 @@ def _cells(r: "Result", machine: Machine, base: int | None) -> list[str | Text]:
         f"{kib_text(run.peak_sram)}, {run.peak_sram / machine.sram:.0%}",
         f"{error.max_abs:.1e}",
         "–" if r.times_naive is None else ratio_text(r.times_naive),
-        Text("exact", style="green") if r.exact else Text("not exact", style="red"),
+        Text(r.verdict or "", style=STYLES[r.exact]),
     ]
 
 
