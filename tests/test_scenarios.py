@@ -45,13 +45,14 @@ def test_a_scenario_is_the_sum_of_its_executed_runs(trains, data, gpu):
             assert "4,096 B of SRAM" in row.failure
             continue
         for call in way.calls:
-            executed = call.run(gpu, call.form(gpu, s.blocks).blocks)
-            for name, k in executed.kernels.items():
-                if call.only is None or name in call.only:
-                    times = call.times * s.model.layers
-                    all_of_them = KernelCounts.of(k * times, k.programs * times, k.peak_sram)
-                    sums[call.phase] = sums.get(call.phase, KernelCounts()) + all_of_them
-            footprint = max(footprint, executed.hbm_footprint * call.scratch)
+            blocks = call.form(gpu, s.blocks).blocks
+            for executed in (one.run(gpu, blocks) for one in call.each()):
+                for name, k in executed.kernels.items():
+                    if call.only is None or name in call.only:
+                        times = call.times * s.model.layers
+                        all_of_them = KernelCounts.of(k * times, k.programs * times, k.peak_sram)
+                        sums[call.phase] = sums.get(call.phase, KernelCounts()) + all_of_them
+                footprint = max(footprint, executed.hbm_footprint * call.scratch)
         assert (row.phases, row.footprint) == (sums, footprint)
 
 
@@ -125,8 +126,8 @@ def test_splits_are_those_that_split_kv_chooses():
     for way in ways(s)[3:]:
         call = way.calls[-1]
         form = call.form(gpu, s.blocks)
-        assert (call.algorithm, form.blocks["splits"]) in (("split_kv", 2), ("paged", 2))
-        assert call.counted(call.run(gpu, form.blocks)).kernels == form.kernels
+        assert (call.algorithm, call.splits(gpu, form.blocks["Br"])) in (("split_kv", 2), ("paged", 2))
+        assert call.counted([call.run(gpu, form.blocks)]).kernels == form.kernels
 
 
 def test_what_does_not_fit_keeps_a_row(capsys):

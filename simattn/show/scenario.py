@@ -86,7 +86,8 @@ def _notes(played: "Played") -> list[str]:
 
 
 def _executed(check: "Check") -> Text:
-    what = f"executed on the machine: {check.runs} runs, 1 layer and all its heads, {check.scenario}"
+    heads = "1 head" if check.scenario.model.heads == 1 else f"{check.scenario.model.heads} heads"
+    what = f"executed on the machine: {check.runs} runs, 1 layer of {heads}, {check.scenario}"
     if check.unequal:
         return Text(f"{what}: NOT equal to the closed form: {', '.join(check.unequal)}", style="red")
     return Text(f"{what}: every count equals its closed form", style="green")

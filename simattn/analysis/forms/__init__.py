@@ -7,12 +7,15 @@ that a mask cuts through.
 """
 
 import inspect
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+
+import numpy as np
 
 from ...hierarchy.checks import instance, named, optional, whole
 from ...hierarchy.counts import KernelCounts
 from ...hierarchy.errors import unknown
+from ..sums import Ints
 from ..symbols import Problem, Symbols
 from . import approximate, basics, decoding, flash, flash_backward, stored, stored_backward
 
@@ -83,3 +86,24 @@ def _check_own(algorithm: str, own: dict[str, Any], n_k: int) -> None:
         least = 0 if name in ("global_tokens", "global_blocks", "random_blocks", "seed") else 1
         if whole(name, value, least) and name == "block" and n_k % value:
             raise ValueError(f"block={value}: {n_k} tokens are no whole number of such blocks; give a divisor of {n_k}")
+
+
+def closed_form_of_steps(algorithm: str, problem: Problem, lengths: Ints, splits: Ints, *, Br: int, Bc: int, sram: int) -> Form:
+    """What runs of one query on so many keys each must count together, where it sees them all. footprint: the largest.
+
+    splits: of each run. A form is linear in its sums, so the sums of many runs make one form, where they split the keys alike and
+    either all or none of them hold a row of S at once. `paged`: n_k is what the pages have room for.
+    """
+    y = Symbols(problem, Br, Bc, sram=sram)
+    group = 2 * splits + (lengths <= stored.longest_row(y))
+    forms = []
+    for one in np.unique(group):
+        n = lengths[group == one]
+        most = int(n.max())
+        p = replace(problem, n_k=-(-most // Bc) * Bc if algorithm == "paged" else most, kv_len=most)
+        symbols = Symbols(p, Br, Bc, sram=sram, splits=int(one) // 2, packed=algorithm in PACKED, lengths=n)
+        forms.append(Form(*FORMS[algorithm](symbols)))
+    kernels = {name: KernelCounts() for form in forms for name in form.kernels}
+    for form in forms:
+        kernels |= {name: kernels[name] + k for name, k in form.kernels.items()}
+    return Form(kernels, max(form.hbm_footprint for form in forms))

@@ -64,7 +64,7 @@ def online_softmax(y: Symbols) -> Kernels:
     _weighted(O, y, v, y.cast, a)
     O.store(a * d_v * v.N, s * d_v * v.N)
     kernels = {"scores": L.kernel(v.T, v.peak(scores_peak)), "output": O.kernel(v.T, v.peak(output_peak))}
-    return {name: over(y.lanes, k) for name, k in kernels.items()}, y.lanes * (z * v.N * y.p.n_k + 2 * a * v.N)
+    return {name: over(y.lanes, k) for name, k in kernels.items()}, y.lanes * (z * y.n * y.p.n_k + 2 * a * y.n)
 
 
 def _weighted(L: Lines, y: Symbols, v: Sums, cast: int, size: int) -> None:
@@ -93,7 +93,7 @@ def naive(y: Symbols) -> Kernels:
     _weighted(O, y, v, y.cast_p, z)
     O.store(a * d_v * v.N, s * d_v * v.N)
     kernels = {"scores": L.kernel(v.P, product), "softmax": softmax(y, v), "output": O.kernel(v.T, output_peak(y, v))}
-    return {name: over(y.lanes, k) for name, k in kernels.items()}, y.lanes * 2 * z * v.N * y.p.n_k
+    return {name: over(y.lanes, k) for name, k in kernels.items()}, y.lanes * 2 * z * y.n * y.p.n_k
 
 
 def output_peak(y: Symbols, v: Sums) -> int:
@@ -140,6 +140,11 @@ def unfused_chain(y: Symbols) -> Kernels:
     kernels["output"] = O.kernel(v.T, output_peak(y, v))
     footprint = y.n * p.n_k * (z * (2 + masked) + (z + 1) * p.dropout)
     return {name: over(y.lanes, k) for name, k in kernels.items()}, y.lanes * footprint
+
+
+def longest_row(y: Symbols) -> int:
+    """The keys of the longest row of S that fits on chip, beside a copy in another type, and three columns."""
+    return (y.sram - 3 * y.a) // (y.z * y.cast_s + y.a)
 
 
 def softmax(y: Symbols, v: Sums) -> KernelCounts:

@@ -1,7 +1,7 @@
 """One launch of an algorithm within a scenario: what its closed form predicts, and the execution that must equal it."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import product
 from typing import Any
@@ -16,12 +16,13 @@ from ...hierarchy.machine import Machine
 from ...hierarchy.run import Run
 from ...kernels import algorithms
 from ...kernels.scores import scores_type
-from ...kernels.split_kv import num_splits
-from ..forms import closed_form
+from ...kernels.split_kv import key_block, num_splits
+from ..forms import Form, closed_form, closed_form_of_steps
+from ..sums import Ints
 from ..symbols import Problem
 
 SPLIT = ("split_kv", "paged")
-FORMS_KEPT = 4096  # of a call and its neighbours: a prefill and its steps are two calls of one form
+FORMS_KEPT = 64  # of a call and its neighbours: a prefill and its steps are two calls of one form
 
 form_of = lru_cache(FORMS_KEPT)(closed_form)
 
@@ -43,6 +44,7 @@ class Counted:
 class Call:
     """An algorithm on the shapes of one layer, `times` over. `only`: the kernels that are meant, of all that it launches.
 
+    lengths: of the keys, where it is launched once for each; `problem` is then the last of these launches, of one query that sees all.
     beside: bytes of inputs and outputs that are in HBM meanwhile, beside what the way keeps throughout. scratch: whether its footprint
     is, too; it is not where that is the KV cache itself. page: keys of a page. steps: as the algorithm takes them.
     """
@@ -56,42 +58,67 @@ class Call:
     scratch: bool = True
     steps: int | None = None
     page: int | None = None
+    lengths: range | None = None
+
+    def each(self) -> Iterator["Call"]:
+        """Its launches, one by one."""
+        for n in self.lengths or ():
+            p = replace(self.problem, n_k=n) if self.page is None else replace(self.problem, n_k=_up(n, self.page), kv_len=n)
+            yield replace(self, problem=p, lengths=None)
+        if self.lengths is None:
+            yield self
 
     def form(self, machine: Machine, sizes: Iterable[int]) -> Counted:
-        """By closed form, with the largest Br that fits on chip, then the largest Bc; SramOverflow if none does."""
+        """By closed form, with the largest Br that fits on chip in all launches, then the largest Bc; SramOverflow if none does."""
         sizes, least = tuple(sizes), 0
         for Br, Bc in product(sizes, sizes if self.page is None else (self.page,)):
-            splits = self.splits(machine, Br)
-            form = form_of(self.algorithm, self.problem, Br=Br, Bc=Bc, sram=machine.sram, splits=splits, steps=self.steps)
+            form = self._form(machine, Br, Bc)
             if form.total.peak_sram <= machine.sram:
-                return Counted(self._meant(form.kernels), form.hbm_footprint, {"Br": Br, "Bc": Bc, "splits": splits})
+                return Counted(self._meant(form.kernels), form.hbm_footprint, {"Br": Br, "Bc": Bc})
             least = form.total.peak_sram
         raise SramOverflow(
             f"{self.algorithm}: {least:,} B live with the smallest of blocks {sizes}, but {machine.name} has {machine.sram:,} B of SRAM",
             needed=least, capacity=machine.sram,
         )  # fmt: skip
 
-    def counted(self, run: Run) -> Counted:
-        """Of a run, what this call means."""
-        return Counted(self._meant(run.kernels), run.hbm_footprint, run.blocks)
+    def _form(self, machine: Machine, Br: int, Bc: int) -> Form:
+        blocks = {"Br": Br, "Bc": Bc, "sram": machine.sram}
+        if self.lengths is None:
+            return form_of(self.algorithm, self.problem, **blocks, splits=self.splits(machine, Br), steps=self.steps)
+        lengths = np.arange(self.lengths.start, self.lengths.stop)
+        return closed_form_of_steps(self.algorithm, self.problem, lengths, self._splits(machine, Br, lengths), **blocks)
+
+    def counted(self, runs: Iterable[Run]) -> Counted:
+        """Of the runs of its launches, what this call means."""
+        kernels: dict[str, KernelCounts] = {}
+        runs = list(runs)
+        for run in runs:
+            kernels |= {name: kernels.get(name, KernelCounts()) + k for name, k in self._meant(run.kernels).items()}
+        return Counted(kernels, max(run.hbm_footprint for run in runs), runs[-1].blocks)
 
     def run(self, machine: Machine, blocks: dict[str, int]) -> Run:
-        """Executed on zeros, for no count depends on a value."""
+        """One launch, executed on zeros, for no count depends on a value."""
         p = self.problem
         options: dict[str, Any] = {"Br": blocks["Br"]} | ({} if self.page else {"Bc": blocks["Bc"]})
         options |= {"causal": True} if p.causal else {}
         options |= {"dropout": 0.1, "seed": 0} if p.dropout else {}
         options |= {} if self.steps is None else {"steps": self.steps}
-        options |= {"splits": blocks["splits"]} if self.page else {}  # split_kv asks the heuristic itself
+        options |= {"splits": self.splits(machine, blocks["Br"])} if self.page else {}  # split_kv asks the heuristic itself
         return machine.run(algorithms[self.algorithm], *_arrays(self.algorithm, p, self.page), **options, **self._more())
 
     def splits(self, machine: Machine, Br: int) -> int:
-        """flash-attn's heuristic, as `split_kv` asks it; at most one a page."""
+        """flash-attn's heuristic, as `split_kv` asks it; at most one a page. Of several launches, in the last."""
+        p = self.problem
+        return int(self._splits(machine, Br, np.array([p.n_k if p.kv_len is None else p.kv_len]))[0])
+
+    def _splits(self, machine: Machine, Br: int, lengths: Ints) -> Ints:
         p = self.problem
         if self.algorithm not in SPLIT:
-            return 1
-        n_k = p.n_k if p.kv_len is None else p.kv_len
-        return min(num_splits(machine, p.kv_lanes, p.n_q * p.group, p.d, n_k, Br), p.n_k // (self.page or 1))
+            return np.ones_like(lengths)
+        blocks, which = np.unique(-(-lengths // key_block(p.d)), return_inverse=True)  # all that the heuristic sees of a length
+        found = [num_splits(machine, p.kv_lanes, p.n_q * p.group, p.d, n * key_block(p.d), Br) for n in blocks.tolist()]
+        splits: Ints = np.minimum(np.array(found)[which], -(-lengths // (self.page or 1)))
+        return splits
 
     def _meant(self, kernels: dict[str, KernelCounts]) -> dict[str, KernelCounts]:
         return {name: k for name, k in kernels.items() if self.only is None or name in self.only}
@@ -110,6 +137,11 @@ class Call:
         if self.algorithm == "unfused_chain_backward" and p.dropout:
             stored |= {"keep": BOOL, "P_kept": scores}
         return {name: np.zeros((p.batch, p.heads, p.n_q, p.n_k), dtype) for name, dtype in stored.items()}
+
+
+def _up(n: int, page: int) -> int:
+    """The keys that whole pages have room for."""
+    return -(-n // page) * page
 
 
 def _arrays(algorithm: str, p: Problem, page: int | None) -> list[Any]:

@@ -91,9 +91,11 @@ class Scenario:
         return replace(self, model=model, **given)  # type: ignore[arg-type]
 
     def reduced(self) -> "Scenario":
-        """Small enough to be executed while one waits: all heads of one layer and one sequence, three blocks of keys, three steps, two turns."""
-        small = replace(self, batch=1, prompt=min(self.prompt, 260), steps=min(self.steps, 3), turns=min(self.turns, 2))
-        return small.changed(layers=1)
+        """Small enough to be executed while one waits: four KV heads of one layer and one sequence, three blocks of keys, three steps,
+        two turns."""
+        kv_heads = min(self.model.kv_heads, 4)
+        model = replace(self.model, layers=1, kv_heads=kv_heads, heads=self.model.heads // self.model.kv_heads * kv_heads)
+        return replace(self, model=model, batch=1, prompt=min(self.prompt, 260), steps=min(self.steps, 3), turns=min(self.turns, 2))
 
     def __str__(self) -> str:
         sequences = "1 sequence" if self.batch == 1 else f"{self.batch:,} sequences"

@@ -158,10 +158,9 @@ def checked(small: Scenario, machine: Machine, progress: Progress = lambda _: No
                 form = call.form(machine, small.blocks)
             except SramOverflow:
                 continue  # its row says so
-            key = (call.algorithm, call.problem, call.steps)
-            if key not in runs:
-                runs[key] = call.run(machine, form.blocks)
-            executed = call.counted(runs[key])
+            launches = {(one.algorithm, one.problem, one.steps, *form.blocks.values()): one for one in call.each()}
+            runs |= {key: one.run(machine, form.blocks) for key, one in launches.items() if key not in runs}
+            executed = call.counted(runs[key] for key in launches)
             if (executed.kernels, executed.footprint) != (form.kernels, form.footprint):
                 unequal.append(way.name)
     return Check(small, len(runs), tuple(dict.fromkeys(unequal)))

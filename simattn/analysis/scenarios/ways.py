@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ...hierarchy.dtypes import accumulation_type, storage_type
 from ..symbols import Problem
@@ -63,7 +63,9 @@ def _cached(s: Scenario, name: str, prefill: str, step: str, *, latent: bool = F
         calls.append(_append(s, "prefill", s.prompt, latent=latent))
         calls.append(_attend(s, "prefill", prefill, s.prompt, start + s.prompt, whole=whole))
         calls.append(_append(s, "decode", 1, latent=latent, times=s.steps))
-        calls += [_attend(s, "decode", step, 1, start + s.prompt + t) for t in range(1, s.steps + 1)]
+        last = start + s.prompt + s.steps
+        decode = _attend(s, "decode", step, 1, last)
+        calls.append(replace(decode, lengths=range(last - s.steps + 1, last + 1)))
     tokens, tables = s.tokens, 0
     if step == "paged":
         tokens = math.ceil(s.tokens / s.page) * s.page
