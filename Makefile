@@ -15,7 +15,7 @@ help:
 	@echo "make test    set up, and run the tests and the notebooks"
 	@echo "make test-fused  set up with torch, and run the tests of the real kernels; on a GPU where there is one"
 	@echo "make lint    set up, and check style and types"
-	@echo "make bench   set up, and measure what counting costs"
+	@echo "make bench   set up, and measure what counting and closed forms cost"
 	@echo "make bench-fused  set up with torch, and measure what the wrapper adds and how fast its kernels are"
 	@echo "make review  set up, and hold the repository against the scientific-python guide"
 	@echo "make tensors set up, and make the shipped real tensors again"
@@ -45,6 +45,7 @@ review: $(VENV)/review
 
 bench: $(VENV)/core
 	$(BIN)/python benchmarks/step_by_step.py
+	$(BIN)/python benchmarks/closed_forms.py
 
 bench-fused: $(VENV)/fused
 	$(BIN)/python benchmarks/fused.py

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import witness
 from conftest import ROOMY
-from drawn import EXACT, cases
+from drawn import EXACT, cases, equal_or_overflow
 from hypothesis import given, reject
 from hypothesis import strategies as st
 from witness import Witness
@@ -50,9 +50,10 @@ def test_a_run_moves_and_multiplies_what_the_visible_pairs_need(algorithm, data,
 @pytest.mark.parametrize("algorithm", PACKED)
 @given(data=st.data(), left=st.integers(0, 2), right=st.integers(0, 2))
 def test_packed_rows_under_a_narrow_window_too(algorithm, data, left, right):
-    """The same where a block of rows ends one head and begins the next, and the two see keys far from each other."""
+    """The same, and the closed form's counts, where a block of rows ends one head and begins the next, which see keys far apart."""
     case = data.draw(cases(algorithm, window=(left, right), causal=False, offset=None))
     assert counted(case, ROOMY.sram) == witnessed(case, ROOMY.sram)
+    equal_or_overflow(case.run, case.form(ROOMY.sram), ROOMY.sram)
 
 
 @pytest.mark.parametrize("algorithm", PACKED)

@@ -4,12 +4,14 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
 Mask = NDArray[np.bool_]
+N = TypeVar("N", int, Ints)
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,9 @@ class Sums:
             total(b.r) * splits, tuple(kinds(b, np.minimum(most, 2), Bc)),
         )  # fmt: skip
 
+    def __add__(self, other: "Sums") -> "Sums":
+        return Sums(**{name: getattr(self, name) + getattr(other, name) for name in vars(self)})
+
     def peak(self, *of_kind: Callable[[Kind], int]) -> int:
         return max((peak(kind) for kind in self.kinds for peak in of_kind), default=0)
 
@@ -106,6 +111,11 @@ class Sums:
     def unvisited(self) -> int:
         """The length of the longest block of rows that visits none."""
         return max((kind.r for kind in self.kinds if not kind.visits), default=0)
+
+
+def blocks_in(n: N, size: int) -> N:
+    """How many blocks of a size hold n."""
+    return -(-n // size)
 
 
 def total(x: Ints) -> int:

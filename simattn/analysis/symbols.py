@@ -8,8 +8,9 @@ import numpy as np
 
 from ..hierarchy.checks import flag, optional, shown, sides, whole
 from ..hierarchy.dtypes import DType, accumulation_type, storage_type
-from .sums import Ints, Pair, Rows, Sums, under_mask
+from .sums import Ints, Pair, Rows, Sums, blocks_in, under_mask
 
+AT_ONCE = 1 << 14  # row blocks, of which the arrays stay in the CPU's cache
 Run = tuple[Ints, Ints]  # the first and the last of consecutive queries
 Shape = Literal["pairs", "keys"] | None
 
@@ -128,14 +129,15 @@ class Symbols:
         start = none if self.left is None else np.minimum(np.maximum(at - self.left, 0), self.n_k)
         return start, none + self.n_k if self.right is None else np.minimum(np.maximum(at + self.right + 1, 0), self.n_k)
 
-    def rows(self, n: int | None = None, *, dense: bool = False) -> Rows:
+    def rows(self, n: int | None = None, *, dense: bool = False, of: slice = slice(None)) -> Rows:
         """The blocks of all rows, for each of the lengths of keys; or of the first n queries, on the first n keys.
 
-        dense: every block of keys is visited.
+        dense: every block of keys is visited. of: the blocks meant, by number.
         """
         rows, lengths = (self.n, self.lengths) if n is None else (n, np.array([n]))
-        once = np.arange(0, rows, self.Br)
-        i, stop = np.tile(once, len(lengths)), np.repeat(lengths, len(once))
+        T = blocks_in(rows, self.Br)
+        launch, i = np.divmod(np.arange(*of.indices(T * len(lengths))), T)
+        i, stop = i * self.Br, lengths[launch]
         r = np.minimum(self.Br, rows - i)
         if n is not None or not self.packed:
             return self.visited(r, [(i, i + r - 1)], stop=stop, dense=dense)
@@ -153,35 +155,35 @@ class Symbols:
         runs: arrays of first and last queries, in order. own: the rows' own queries, which decide what a mask cuts through.
         """
         Bc, keys = self.Bc, np.maximum(np.minimum(self.n_k, stop) - start, 0)
-        blocks, end = -(-keys // Bc), np.zeros_like(r)
+        most, end = blocks_in(keys, Bc), np.zeros_like(r)
         ranges = []
         for low, high in runs:
             seen, seen_to = np.maximum(self.seen_by(low)[0] - start, 0), np.minimum(self.seen_by(high)[1] - start, keys)
-            first, to = np.maximum(seen // Bc, end), np.where(seen < seen_to, -(-seen_to // Bc), 0)
+            first, to = np.maximum(seen // Bc, end), np.where(seen < seen_to, blocks_in(seen_to, Bc), 0)
             ranges.append((first, np.maximum(to - first, 0)))
             end = np.maximum(end, to)
         if dense:
-            ranges, end = [(r * 0, blocks)], blocks
+            ranges, end = [(r * 0, most)], most
         visits = sum(n for _, n in ranges)
         low, high = (runs[0][0], runs[-1][1]) if own is None else own
-        whole = -(-np.maximum(self.seen_by(high)[0] - start, 0) // Bc)  # from here on, every row sees every key
+        whole = blocks_in(np.maximum(self.seen_by(high)[0] - start, 0), Bc)  # from here on, every row sees every key
         by_all = np.minimum(self.seen_by(low)[1] - start, keys)
-        whole_to = np.where(by_all < keys, by_all // Bc, blocks)
+        whole_to = np.where(by_all < keys, by_all // Bc, most)
         whole_blocks = np.maximum(whole_to - whole, 0)
         whole_keys = np.where(whole_blocks > 0, np.minimum(whole_to * Bc, keys) - whole * Bc, 0)
-        visited_keys = visits * Bc - np.where((end == blocks) & (visits > 0), blocks * Bc - keys, 0)
+        visited_keys = visits * Bc - np.where((end == most) & (visits > 0), most * Bc - keys, 0)
         return Rows(r, tuple(ranges), visits, visited_keys, visits - whole_blocks, visited_keys - whole_keys)
 
-    def sums(self, *, dense: bool = False) -> Sums:
-        """Over all rows and keys."""
-        return Sums.of(self.rows(dense=dense), self.Bc)
-
-    def parts(self, room: Ints) -> Sums:
-        """The same, where `splits` thread blocks share the key blocks of so much room, for each of the lengths."""
-        b = self.rows()
-        blocks = -(-room // self.Bc)
-        part = np.maximum(-(-blocks // self.splits), 1)
-        return Sums.of(b, self.Bc, self.splits, np.repeat(part, len(b.r) // len(part)))
+    def sums(self, *, dense: bool = False, room: Ints | None = None) -> Sums:
+        """Over all rows and keys. room: for how many keys `splits` thread blocks share the blocks of keys, for each of the lengths."""
+        T = blocks_in(self.n, self.Br)
+        keys, splits = (self.lengths, 1) if room is None else (room, self.splits)
+        part = np.maximum(blocks_in(blocks_in(keys, self.Bc), splits), 1)  # key blocks of a thread block
+        sums = []
+        for k in range(0, T * len(self.lengths), AT_ONCE):
+            b = self.rows(dense=dense, of=slice(k, k + AT_ONCE))
+            sums.append(Sums.of(b, self.Bc, splits, None if room is None else part[np.arange(k, k + len(b.r)) // T]))
+        return sum(sums[1:], sums[0])
 
     def under_block_mask(self) -> tuple[Sums, Sequence[Pair]]:
         """Sums over the pairs that the mask of blocks leaves of those visited, and the kinds of these pairs."""

@@ -1,6 +1,7 @@
 """Flash-Decoding: with few queries, the keys are what is parallel."""
 
 import math
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -60,6 +61,7 @@ def key_block(d: int) -> int:
     return 256 if d <= 64 else 128 if d <= 128 else 64
 
 
+@lru_cache(1 << 14)
 def heuristic(programs: int, slots: int, key_blocks: int, most: int = 128) -> int:
     """`num_splits_heuristic` of flash-attn 2: the fewest splits whose last wave is within 0.85 of the best filled."""
     if programs >= 0.8 * slots:

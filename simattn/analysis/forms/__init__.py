@@ -15,7 +15,7 @@ import numpy as np
 from ...hierarchy.checks import instance, named, optional, whole
 from ...hierarchy.counts import KernelCounts
 from ...hierarchy.errors import unknown
-from ..sums import Ints
+from ..sums import Ints, blocks_in
 from ..symbols import Problem, Symbols
 from . import approximate, basics, decoding, flash, flash_backward, stored, stored_backward
 
@@ -100,7 +100,7 @@ def closed_form_of_steps(algorithm: str, problem: Problem, lengths: Ints, splits
     for one in np.unique(group):
         n = lengths[group == one]
         most = int(n.max())
-        p = replace(problem, n_k=-(-most // Bc) * Bc if algorithm == "paged" else most, kv_len=most)
+        p = replace(problem, n_k=blocks_in(most, Bc) * Bc if algorithm == "paged" else most, kv_len=most)
         symbols = Symbols(p, Br, Bc, sram=sram, splits=int(one) // 2, packed=algorithm in PACKED, lengths=n)
         forms.append(Form(*FORMS[algorithm](symbols)))
     kernels = {name: KernelCounts() for form in forms for name in form.kernels}

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from ...hierarchy.counts import KernelCounts
-from ..sums import Kind, Sums, total
+from ..sums import Kind, Sums, blocks_in, total
 from ..symbols import Symbols
 from .flash import flash_end, flash_kernel, flash_loop, flash_peak, splitted
 from .lines import Kernels, Lines, over
@@ -13,7 +13,7 @@ from .lines import Kernels, Lines, over
 
 def paged(y: Symbols) -> Kernels:
     """The splits share the table's pages, of which the sequence may fill some only."""
-    return splitted(y, "paged", y.parts(y.room), ints=1)
+    return splitted(y, "paged", y.sums(room=y.room), ints=1)
 
 
 def mla(y: Symbols) -> Kernels:
@@ -42,11 +42,11 @@ def _prefixes(y: Symbols) -> Sums:
     b, last = y.rows(y.p.n_k), y.visited(r, [(whole * y.Br, prefix - 1)], stop=prefix)
     visits, keys, masked, masked_keys = (np.append(0, np.cumsum(x))[whole] for x in (b.visits, b.keys, b.masked, b.masked_keys))
     end = np.minimum(prefix, y.n_k)
-    blocks = -(-end // y.Bc)
+    at = blocks_in(end, y.Bc)  # the prefix's key blocks
     first, n = b.ranges[0]
     reach = np.maximum.accumulate(np.where(n > 0, first + n, 0))
-    visitors = np.maximum(whole - np.searchsorted(reach, blocks), 0)  # of the prefix's last block of keys
-    missing = visitors * (np.minimum(blocks * y.Bc, y.n_k) - end)
+    visitors = np.maximum(whole - np.searchsorted(reach, at), 0)  # of the prefix's last block of keys
+    missing = visitors * (np.minimum(at * y.Bc, y.n_k) - end)
     keys, masked_keys = keys - missing, masked_keys - missing
     C, A = total(keys + last.keys), total(y.Br * keys + r * last.keys)
     return Sums(

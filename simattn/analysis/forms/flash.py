@@ -76,7 +76,7 @@ def flash2(y: Symbols) -> Kernels:
 
 
 def split_kv(y: Symbols) -> Kernels:
-    return splitted(y, "partial", y.parts(y.lengths))
+    return splitted(y, "partial", y.sums(room=y.lengths))
 
 
 def splitted(y: Symbols, name: str, v: Sums, ints: int = 0) -> Kernels:

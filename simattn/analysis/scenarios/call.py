@@ -1,5 +1,6 @@
 """One launch of an algorithm within a scenario: what its closed form predicts, and the execution that must equal it."""
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -18,7 +19,7 @@ from ...kernels import algorithms
 from ...kernels.scores import scores_type
 from ...kernels.split_kv import key_block, num_splits
 from ..forms import Form, closed_form, closed_form_of_steps
-from ..sums import Ints
+from ..sums import Ints, blocks_in
 from ..symbols import Problem
 
 SPLIT = ("split_kv", "paged")
@@ -29,7 +30,7 @@ form_of = lru_cache(FORMS_KEPT)(closed_form)
 
 @dataclass(frozen=True)
 class Counted:
-    """Counts by kernel, the bytes of the footprint, and the blocks and splits with which they came about."""
+    """Counts by kernel, the bytes of the footprint, and the blocks with which they came about."""
 
     kernels: dict[str, KernelCounts]
     footprint: int
@@ -70,23 +71,31 @@ class Call:
 
     def form(self, machine: Machine, sizes: Iterable[int]) -> Counted:
         """By closed form, with the largest Br that fits on chip in all launches, then the largest Bc; SramOverflow if none does."""
-        sizes, least = tuple(sizes), 0
+        sizes = tuple(sizes)
         for Br, Bc in product(sizes, sizes if self.page is None else (self.page,)):
-            form = self._form(machine, Br, Bc)
+            few = self._of_few_heads(Br)
+            form = self._form(machine, Br, Bc, few)
+            if form.total.peak_sram <= machine.sram and few != self.problem:
+                form = self._form(machine, Br, Bc, self.problem)
             if form.total.peak_sram <= machine.sram:
                 return Counted(self._meant(form.kernels), form.hbm_footprint, {"Br": Br, "Bc": Bc})
-            least = form.total.peak_sram
+        least = self._form(machine, Br, Bc, self.problem).total.peak_sram
         raise SramOverflow(
             f"{self.algorithm}: {least:,} B live with the smallest of blocks {sizes}, but {machine.name} has {machine.sram:,} B of SRAM",
             needed=least, capacity=machine.sram,
         )  # fmt: skip
 
-    def _form(self, machine: Machine, Br: int, Bc: int) -> Form:
+    def _form(self, machine: Machine, Br: int, Bc: int, p: Problem) -> Form:
         blocks = {"Br": Br, "Bc": Bc, "sram": machine.sram}
         if self.lengths is None:
-            return form_of(self.algorithm, self.problem, **blocks, splits=self.splits(machine, Br), steps=self.steps)
+            return form_of(self.algorithm, p, **blocks, splits=self.splits(machine, Br), steps=self.steps)
         lengths = np.arange(self.lengths.start, self.lengths.stop)
-        return closed_form_of_steps(self.algorithm, self.problem, lengths, self._splits(machine, Br, lengths), **blocks)
+        return closed_form_of_steps(self.algorithm, p, lengths, self._splits(machine, Br, lengths), **blocks)
+
+    def _of_few_heads(self, Br: int) -> Problem:
+        """The problem of as many heads of a group as fill a block of rows. Where these do not fit on chip, more do not."""
+        p = self.problem
+        return replace(p, heads=p.heads // p.group * min(p.group, math.ceil(Br / p.n_q)))
 
     def counted(self, runs: Iterable[Run]) -> Counted:
         """Of the runs of its launches, what this call means."""
@@ -115,9 +124,9 @@ class Call:
         p = self.problem
         if self.algorithm not in SPLIT:
             return np.ones_like(lengths)
-        blocks, which = np.unique(-(-lengths // key_block(p.d)), return_inverse=True)  # all that the heuristic sees of a length
-        found = [num_splits(machine, p.kv_lanes, p.n_q * p.group, p.d, n * key_block(p.d), Br) for n in blocks.tolist()]
-        splits: Ints = np.minimum(np.array(found)[which], -(-lengths // (self.page or 1)))
+        keys, which = np.unique(blocks_in(lengths, key_block(p.d)), return_inverse=True)  # all that the heuristic sees of a length
+        found = [num_splits(machine, p.kv_lanes, p.n_q * p.group, p.d, n * key_block(p.d), Br) for n in keys.tolist()]
+        splits: Ints = np.minimum(np.array(found)[which], blocks_in(lengths, self.page or 1))
         return splits
 
     def _meant(self, kernels: dict[str, KernelCounts]) -> dict[str, KernelCounts]:
@@ -141,7 +150,7 @@ class Call:
 
 def _up(n: int, page: int) -> int:
     """The keys that whole pages have room for."""
-    return -(-n // page) * page
+    return blocks_in(n, page) * page
 
 
 def _arrays(algorithm: str, p: Problem, page: int | None) -> list[Any]:
