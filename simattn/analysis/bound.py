@@ -61,8 +61,9 @@ class Moments:
             self.score = max(self.score, float(X.max()), float(np.maximum(np.abs(X), np.abs(S)).max(initial=0, where=weighs)))
             v: Any = (self._v[s.kv_head][s.keys] / self.units_of_v[s.kv_head]).astype(kind)
             top = s.S.argmax(axis=1)
-            apart = np.abs(v[top] - (O / self.units_of_v[s.kv_head]).astype(kind))
-            v, kept = np.abs(v), np.broadcast_to(np.asarray(s.kept, kind), P.shape)
+            kept = np.broadcast_to(np.asarray(s.kept, kind), P.shape)
+            apart = np.abs(kept[every, top][:, None] * v[top] - (O / self.units_of_v[s.kv_head]).astype(kind))
+            v = np.abs(v)
             others = P.copy()
             others[every, top] = 0
 
@@ -74,7 +75,7 @@ class Moments:
             self._l[at], self.seen[at], self.reach[at] = s.l, s.visible.sum(axis=1), s.last - s.first
             moved = others * np.expm1(eps + first(eps))
             self._p_eps[at] = moved.sum(axis=1)
-            self._accumulated[at] = (moved * kept) @ v + first(P * kept * eps) * apart
+            self._accumulated[at] = (moved * kept) @ v + first(P * eps) * apart
             self._lse_eps[at] = (P * eps).sum(axis=1)
             if units.narrow:
                 sums = np.concatenate([np.zeros((1, v.shape[1])), v.cumsum(axis=0, dtype=np.float64)])
@@ -83,7 +84,7 @@ class Moments:
                 sigma = np.where(weighs, sigma, 0)
                 self._lse_sigma[at] = (P * sigma).sum(axis=1)
                 sigma = sigma * np.exp(sigma + first(sigma))  # beyond first order: |eˣ − 1| ≤ |x|·e^|x|
-                moved, largest = others * sigma, first(P * kept * sigma) * apart
+                moved, largest = others * sigma, first(P * sigma) * apart
                 self._p_sigma[at], self._p_sigma2[at] = moved.sum(axis=1), (moved**2).sum(axis=1)
                 self._scored[at], self._moved[at] = (moved * kept) @ v + largest, (moved * kept) ** 2 @ (v * v) + largest**2
 
