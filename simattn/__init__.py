@@ -10,6 +10,7 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from . import interrupt  # noqa: F401 - before NumPy, for its loading is slow enough to be interrupted
 from .analysis.attention import attention, attention_backward
 from .analysis.compare import Comparison, compare
 from .analysis.quantize import hadamard, quantize

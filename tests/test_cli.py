@@ -11,8 +11,9 @@ import pytest
 from rich.console import Console
 
 import simattn as sa
-from simattn import cli
-from simattn.cli import DEFAULT_ALGORITHMS, main
+
+from simattn.cli import main
+from simattn.cli.compare import DEFAULT_ALGORITHMS, DEFAULT_BACKWARD
 from simattn.show import progress as progress_module
 from simattn.show.units import bytes_text, count_text, ratio_text
 
@@ -120,7 +121,7 @@ def test_backward_passes_and_windows_are_compared(capsys):
     found = json.loads(out)
     assert code == 0
     assert found["workload"]["backward"] is True
-    assert [r["algorithm"] for r in found["results"]] == list(cli.DEFAULT_BACKWARD)
+    assert [r["algorithm"] for r in found["results"]] == list(DEFAULT_BACKWARD)
     assert all(r["exact"] and r["lse_error"] is None for r in found["results"])
     dense, near = (json.loads(run(capsys, "compare", "--json", "--n", "256", "--algorithms", "flash2", "--br", "32", "--bc", "32", *w)[1])
                    for w in ((), ("--window", "16,0")))  # fmt: skip

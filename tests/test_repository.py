@@ -12,7 +12,7 @@ import pytest
 
 import simattn as sa
 from simattn.analysis.inputs import draw
-from simattn.cli import DEFAULT_ALGORITHMS, GPT2_MEDIUM
+from simattn.cli.compare import DEFAULT_ALGORITHMS, GPT2_MEDIUM
 from simattn.show.tables import text
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -16,6 +16,7 @@ from .inputs import SCORES, Array, Workload, checked_qkv, parameters
 from .options import Options, elementwise
 from .shown import Shown
 from .truth import Error
+from .work import problem, refuse_beyond_memory
 
 Progress = Callable[[str], None]
 OTHER_INPUTS = (paged, mla, flash3_fp8)  # than Q, K and V: `gpu.run` runs them
@@ -94,6 +95,11 @@ class Comparison(Shown):
 
         return comparison_table(self)
 
+    def _repr_html_(self) -> str:
+        from ..show.tables import comparison_table, html  # noqa: PLC0415
+
+        return html(comparison_table(self, wide=True))
+
 
 def compare(
     machine: Machine | str,
@@ -137,6 +143,7 @@ def compare(
         sparse = {"block_mask": own.pop("block_mask"), "mask": options.get("mask")}
         options["mask"] = elementwise(**sparse, Br=own.get("Br"), Bc=own.get("Bc"), shape=(Q.shape[2], K.shape[2]))
     asked = Options.of(Q, K, **options)
+    refuse_beyond_memory(names, problem(Q, K, V, asked), machine, backward=backward, **own)
     case: Any = Backward(Q, K, V, asked, dO) if backward else Forward(Q, K, V, asked, sparse)
     runs: dict[str, Run | str] = {}
     for name in names:

@@ -1,0 +1,51 @@
+"""The commands together, and what an error becomes."""
+
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from .. import __version__
+from ..analysis.tensors import TensorFileError
+from ..show.ascii import fitting
+from . import claims, compare, gpu, machines, reproduce
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,  # markup would take [default: ...] for a style
+    help="The memory hierarchy under attention, executed and counted.",
+)
+app.command("compare", epilog=compare.EPILOG)(compare.command)
+app.command("machines")(machines.command)
+app.command("reproduce")(reproduce.command)
+app.command("claims")(claims.command)
+app.add_typer(gpu.app, name="gpu")
+
+UsageError: Any = typer.BadParameter.__base__  # click's, which typer brings under one name or another
+
+
+@app.callback(invoke_without_command=True)
+def root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """The exit code; an error that says what to do is one line on stderr."""
+    try:
+        return app(arguments, standalone_mode=False) or 0
+    except UsageError as error:
+        message = error.format_message()
+        return failed(message) if message else 2  # without arguments, the help was printed
+    except BrokenPipeError:
+        raise
+    except (TensorFileError, RuntimeError, ValueError, TypeError, OSError, MemoryError, OverflowError) as error:  # Unavailable, too
+        return failed(str(error) or type(error).__name__)
+
+
+def failed(message: str) -> int:
+    """Say it in one line."""
+    typer.echo(fitting(f"simattn: {' '.join(message.split())}", sys.stderr), err=True)
+    return 2
