@@ -7,10 +7,12 @@
 (327680, 197632)
 """
 
+from . import interrupt  # noqa: F401 - first, for what follows is slow enough to be interrupted
+
+# isort: split
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from . import interrupt  # noqa: F401 - before NumPy, for its loading is slow enough to be interrupted
 from .analysis.attention import attention, attention_backward
 from .analysis.compare import Comparison, compare
 from .analysis.quantize import hadamard, quantize

@@ -1,18 +1,17 @@
 """Ctrl-C at the command line: one line, not a traceback from wherever it came. A process that only imports the package is left alone."""
 
-import itertools
 import os
 import signal
 import sys
-from pathlib import Path
-from typing import Any
 
-LINE = b"simattn: interrupted\n"
+LINE, CODE = b"simattn: interrupted\n", 130
 
 
 def is_command() -> bool:
     """Whether this process is `simattn` or `python -m simattn`."""
-    return Path(sys.argv[0] if sys.argv else "").stem == "simattn" or ("-m", "simattn") in itertools.pairwise(sys.orig_argv)
+    asked = sys.orig_argv
+    called = os.path.basename(sys.argv[0] if sys.argv else "")  # noqa: PTH119 - pathlib is slow to load, and this comes first
+    return os.path.splitext(called)[0] == "simattn" or ("-m", "simattn") in zip(asked, asked[1:])  # noqa: B905, PTH122, RUF007
 
 
 def loading() -> None:
@@ -34,13 +33,21 @@ def ignored() -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _end(*_: Any) -> None:
+def end() -> None:
+    """Say so, and exit. Where the process is the command line it ends here: after an interrupted `exec` Python would kill itself instead."""
     os.write(2, LINE)
-    os._exit(130)
+    if sys.unraisablehook is _end_if_interrupted:
+        os._exit(CODE)
+    sys.exit(CODE)
 
 
-def _end_if_interrupted(unraisable: Any) -> None:
-    """Python prints, and goes on after, a KeyboardInterrupt in a destructor."""
+def _end(*_: object) -> None:
+    os.write(2, LINE)
+    os._exit(CODE)
+
+
+def _end_if_interrupted(unraisable: "sys.UnraisableHookArgs") -> None:
+    """Python prints a KeyboardInterrupt in a destructor, and goes on."""
     if issubclass(unraisable.exc_type, KeyboardInterrupt):
         _end()
     sys.__unraisablehook__(unraisable)

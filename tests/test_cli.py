@@ -11,7 +11,6 @@ import pytest
 from rich.console import Console
 
 import simattn as sa
-
 from simattn.cli import main
 from simattn.cli.compare import DEFAULT_ALGORITHMS, DEFAULT_BACKWARD
 from simattn.show import progress as progress_module

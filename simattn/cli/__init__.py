@@ -6,7 +6,7 @@ from typing import NoReturn
 
 from .. import interrupt
 
-INTERRUPTED, FAILED = 130, 2
+FAILED = 2
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
@@ -23,14 +23,14 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         if sys.stdout is not None:
             sys.stdout.flush()
     except KeyboardInterrupt:
-        code = INTERRUPTED
+        code = interrupt.CODE
     except (BrokenPipeError, SystemExit):  # rich and typer make an exit of a closed pipe
         code = _unwritten()
     except OSError as error:  # of the last flush
         code = _unwritten(f"the output was not written: {error.strerror or error}")
     interrupt.ignored()  # all is done
-    if code == INTERRUPTED:  # by typer, too, which turns Ctrl-C into this code
-        os.write(2, interrupt.LINE)
+    if code == interrupt.CODE:  # typer's, too, which catches KeyboardInterrupt
+        interrupt.end()
     sys.exit(code)
 
 

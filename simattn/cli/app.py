@@ -24,6 +24,16 @@ app.add_typer(gpu.app, name="gpu")
 
 UsageError: Any = typer.BadParameter.__base__  # click's, which typer brings under one name or another
 
+REFUSALS = (
+    TensorFileError,
+    RuntimeError,
+    ValueError,
+    TypeError,
+    OSError,
+    MemoryError,
+    OverflowError,
+)  # Unavailable is a RuntimeError
+
 
 @app.callback(invoke_without_command=True)
 def root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
@@ -39,10 +49,19 @@ def run(arguments: list[str] | None = None) -> int:
     except UsageError as error:
         message = error.format_message()
         return failed(message) if message else 2  # without arguments, the help was printed
-    except BrokenPipeError:
+    except Exception as error:
+        if _interrupted(error):
+            raise KeyboardInterrupt from error
+        if isinstance(error, OSError) and error.errno and error.filename is None:
+            raise  # of no file that was named: the output's
+        if isinstance(error, REFUSALS):
+            return failed(str(error) or type(error).__name__)
         raise
-    except (TensorFileError, RuntimeError, ValueError, TypeError, OSError, MemoryError, OverflowError) as error:  # Unavailable, too
-        return failed(str(error) or type(error).__name__)
+
+
+def _interrupted(error: BaseException | None) -> bool:
+    """Whether it is Ctrl-C that an import, for one, made another error of."""
+    return error is not None and (isinstance(error, KeyboardInterrupt) or _interrupted(error.__cause__ or error.__context__))
 
 
 def failed(message: str) -> int:
