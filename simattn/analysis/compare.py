@@ -43,6 +43,7 @@ class Result:
         return {
             "algorithm": self.algorithm,
             "exact": self.exact,
+            "verdict": None if self.exact is None else "exact" if self.exact else "not exact",
             "hbm_read_bytes": count("hbm_read"),
             "hbm_write_bytes": count("hbm_write"),
             "l2_read_bytes": count("l2_read"),

@@ -17,7 +17,6 @@ from .forms import FORMS, closed_form
 from .inputs import Array
 from .options import Options
 from .symbols import Problem
-from .truth import STRIP
 
 UNLIMITED = Machine(name="unlimited", sram=1 << 60)
 
@@ -27,10 +26,12 @@ EXP, VECTOR, BYTE = 2e-9, 0.5e-9, 0.2e-9  # an exponential, an elementwise opera
 NARROW = {"float16": 5e-9, "bfloat16": 1.5e-9, "float8_e4m3fn": 8e-9, "float8_e5m2": 8e-9}  # an element to float32, or back
 WIDE = 2.5  # float64 against float32
 PAIR = 300e-6  # Python's part of a pair of blocks, whatever the lanes that run side by side
-SCORE, GRADIENT = 50e-9, 90e-9  # a score of the float64 truth, forward and backward, beside its products
-ELEMENT = 20e-9  # an element of Q, K, V or O, widened and compared
+SCORE, GRADIENT = 120e-9, 1100e-9  # a score of the float64 truth and its bounds, forward and backward, beside its products
+KEY = 10e-9  # an element of K or V, each time that float64 attention goes through them
+ELEMENT = 150e-9  # an element of an output, held against the truth
 EXTENDED = 100  # longdouble, which has no BLAS, against float64
 LOG = 10_000  # bytes of a recorded pair of blocks
+STRIP = 1 << 22  # scores that float64 attention takes at a time
 PASSES = 10  # arrays of a strip's size that the truth holds at once
 
 REMEDY = "give fewer tokens, heads or algorithms"
@@ -98,9 +99,10 @@ def estimate(names: Iterable[str], problem: Problem, machine: Machine, *, backwa
     kept, peak = 0, 0
     for name in names:
         seconds, held = _run(name, problem, machine, own, backward=backward)
-        stages[name] = seconds + ELEMENT * _outputs(problem, backward=backward)
+        stages[name] = seconds
         kept, peak = kept + outputs, max(peak, kept + 2 * outputs + held)
     reference = 0.0 if stages.get("naive") else _run("naive", problem, UNLIMITED, {"Br": 128, "Bc": 128}, backward=backward)[0]
+    reference += ELEMENT * _outputs(problem, backward=backward) * (1 + len(stages))
     return Work(problem, max(base.bytes + kept, _inputs(problem) + peak), stages | {"float64": truth, "reference": reference})
 
 
@@ -158,22 +160,23 @@ def _side_by_side(p: Problem, machine: Machine) -> int:
 
 
 def _truth_seconds(p: Problem, *, backward: bool) -> float:
-    scores, products = _scores(p), (5 if backward else 2) * 2 * p.d / 20e9
-    each = (GRADIENT if backward else SCORE) + products * (EXTENDED if p.dtype == "float64" else 1)
-    return each * scores + ELEMENT * (_inputs(p) // storage_type(p.dtype).itemsize + _outputs(p, backward=backward))
-
-
-def _scores(p: Problem) -> float:
-    """Scores that the truth computes, over all lanes: whole strips of rows, and the keys that any of a strip's rows sees."""
+    """Of float64 attention, which takes strips of whole rows and the keys that any row of a strip sees, and of its bounds."""
     rows = min(max(1, STRIP // p.n_k), p.n_q)
-    strips = -(-p.n_q // rows)
-    first = np.linspace(0, float(p.n_q - rows), min(strips, 1000))
+    strips, keys = math.ceil(p.n_q / rows), _keys(p, rows)
+    products = (5 if backward else 2) * 2 * p.d / 20e9 * (EXTENDED if p.dtype == "float64" else 1)
+    score = (GRADIENT if backward else SCORE) + products
+    return p.lanes * keys * (score * p.n_q + KEY * strips * (p.d + (p.d_v or p.d)))
+
+
+def _keys(p: Problem, rows: int) -> float:
+    """How many keys a strip of so many rows sees, on average over a thousand strips."""
+    first = np.linspace(0, float(p.n_q - rows), min(math.ceil(p.n_q / rows), 1000))
     n_k = p.n_k if p.kv_len is None else p.kv_len
     at, (left, right) = first + float(n_k - p.n_q if p.offset is None else p.offset), p.window or (None, None)
     right = 0 if p.causal else right
     start = np.zeros_like(at) if left is None else np.clip(at - float(left), 0, float(n_k))
     stop = np.full_like(at, n_k) if right is None else np.clip(at + rows + float(right), 0, float(n_k))
-    return float(p.lanes) * p.n_q * float(np.maximum(stop - start, 0).mean())
+    return float(np.maximum(stop - start, 0).mean())
 
 
 def _base_bytes(p: Problem, *, backward: bool) -> int:
@@ -186,13 +189,12 @@ def _base_bytes(p: Problem, *, backward: bool) -> int:
 
 def _inputs(p: Problem) -> int:
     """Bytes of Q, K and V."""
-    d_v = p.d if p.d_v is None else p.d_v
-    return storage_type(p.dtype).itemsize * (p.lanes * p.n_q * p.d + p.kv_lanes * p.n_k * (p.d + d_v))
+    return storage_type(p.dtype).itemsize * (p.lanes * p.n_q * p.d + p.kv_lanes * p.n_k * (p.d + (p.d_v or p.d)))
 
 
 def _outputs(p: Problem, *, backward: bool) -> int:
     """Elements of O, or of dQ, dK and dV beside O and dO."""
-    O = p.lanes * p.n_q * (p.d if p.d_v is None else p.d_v)
+    O = p.lanes * p.n_q * (p.d_v or p.d)
     return O if not backward else 2 * O + _inputs(p) // storage_type(p.dtype).itemsize
 
 

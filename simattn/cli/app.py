@@ -12,7 +12,6 @@ from . import claims, compare, gpu, machines, reproduce
 
 app = typer.Typer(
     add_completion=False,
-    no_args_is_help=True,
     rich_markup_mode=None,  # markup would take [default: ...] for a style
     help="The memory hierarchy under attention, executed and counted.",
 )
@@ -36,10 +35,12 @@ REFUSALS = (
 
 
 @app.callback(invoke_without_command=True)
-def root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+def root(context: typer.Context, version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
     if version:
         typer.echo(__version__)
         raise typer.Exit
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
 
 
 def run(arguments: list[str] | None = None) -> int:
@@ -47,8 +48,7 @@ def run(arguments: list[str] | None = None) -> int:
     try:
         return app(arguments, standalone_mode=False) or 0
     except UsageError as error:
-        message = error.format_message()
-        return failed(message) if message else 2  # without arguments, the help was printed
+        return failed(error.format_message())
     except Exception as error:
         if _interrupted(error):
             raise KeyboardInterrupt from error

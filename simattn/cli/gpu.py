@@ -17,7 +17,7 @@ from . import fidelity
 from .options import Causal, Json, KvHeads, Nq, Seed, echo_json, names, whole, workload
 from .work import accepted, posed
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Real kernels and hardware counters, beside the simulator.")
+app = typer.Typer(rich_markup_mode=None, help="Real kernels and hardware counters, beside the simulator.")
 
 Kernels = Annotated[
     str | None, typer.Option("--kernels", help="Names, separated by commas. [default: all of `simattn gpu kernels`]")
@@ -28,6 +28,12 @@ N = Annotated[int, whole("--n", help="Keys, and queries unless --n-q is given.")
 D = Annotated[int, whole("--d", help="Width of a head.")]
 Dtype = Annotated[str, typer.Option(help="float16, bfloat16, float32 or float64.")]
 IsBackward = Annotated[bool, typer.Option("--backward", help="The backward pass.")]
+
+
+@app.callback(invoke_without_command=True)
+def root(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
 
 
 @app.command("kernels")

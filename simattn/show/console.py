@@ -11,16 +11,9 @@ from .ascii import in_ascii, only_ascii
 from .tables import WIDTH
 
 
-class Screen(Console):
-    """A console that leaves a closed pipe to the command line."""
-
-    def on_broken_pipe(self) -> None:
-        raise BrokenPipeError
-
-
 def show(*renderables: Any) -> None:
     """Print tables, a blank line between, as wide as the terminal is, and in ASCII where it has nothing else."""
-    console = Screen(width=width())
+    console = Console(width=width())
     for k, renderable in enumerate(renderables):
         if k:
             console.print()
