@@ -7,6 +7,9 @@
 (327680, 197632)
 """
 
+from . import interrupt  # noqa: F401 - first, for what follows is slow enough to be interrupted
+
+# isort: split
 import importlib
 from typing import TYPE_CHECKING, Any
 

@@ -2,20 +2,30 @@
 
 import io
 import json
+import re
 import subprocess
 import sys
 import time
+from pathlib import Path
 
+import jsonschema
 import numpy as np
 import pytest
 from rich.console import Console
 
 import simattn as sa
-from simattn import cli
-from simattn.cli import DEFAULT_ALGORITHMS, main
+from simattn.analysis.compare import OTHER_INPUTS
+from simattn.analysis.work import Work
+from simattn.cli import compare as compare_command
+from simattn.cli import main
+from simattn.cli.compare import DEFAULT_ALGORITHMS, DEFAULT_BACKWARD
+from simattn.hierarchy.dtypes import STORAGE
+from simattn.kernels import GROUPS
 from simattn.show import progress as progress_module
 from simattn.show.units import bytes_text, count_text, ratio_text
 
+ROOT = Path(__file__).resolve().parent.parent
+SCHEMA = json.loads((ROOT / "docs" / "compare.schema.json").read_text(encoding="utf-8"))
 FIELDS = {
     "algorithm", "exact", "verdict", "resolution", "error_over_bound", "hbm_read_bytes", "hbm_write_bytes", "l2_read_bytes", "l2_write_bytes", "sram_read_bytes", "sram_write_bytes",
     "matmul_flops", "vector_flops", "exps", "peak_sram_bytes", "hbm_footprint_bytes", "programs", "max_abs_error", "rmse", "lse_error",
@@ -35,7 +45,7 @@ def test_compare_prints_one_json_object_of_the_contract(capsys):
     code, out, err = run(
         capsys, "compare", "--n", "96", "--heads", "4", "--kv-heads", "2", "--d", "16", "--causal", "--json", "--machine", "t4"
     )
-    found = json.loads(out)
+    (found,) = json.loads(out)["comparisons"]
     assert (code, err) == (0, "")
     assert found["machine"]["name"] == "t4"
     assert found["workload"] == {
@@ -69,16 +79,40 @@ def test_the_table_is_for_readers(capsys):
         assert part in out
 
 
-def test_an_overflow_is_a_row_and_exit_code_1(capsys):
-    """An algorithm whose HBM does not hold S keeps a row with the error; the others finish; the exit code is 1."""
-    code, out, _ = run(
-        capsys, "compare", "--n-q", "2", "--n", "64", "--br", "999", "--bc", "64", "--d", "4096", "--machine", "t4", "--json"
-    )
-    rows = {r["algorithm"]: r for r in json.loads(out)["results"]}
-    assert code == 1
+TOO_WIDE = ("compare", "--n-q", "2", "--n", "64", "--br", "999", "--bc", "64", "--d", "4096", "--machine", "t4", "--json")
+
+
+def test_an_overflow_is_a_row_and_exit_code_1_where_it_was_asked_for(capsys):
+    """An algorithm that does not fit keeps a row with the error, and nulls. Exit code 1 only where --algorithms named it."""
+    code, out, _ = run(capsys, *TOO_WIDE)
+    rows = {r["algorithm"]: r for r in json.loads(out)["comparisons"][0]["results"]}
+    assert code == 0
     assert rows["flash2"]["error"].startswith("flash2: ")
     assert rows["flash2"]["hbm_read_bytes"] is None
-    assert rows["flash2"]["exact"] is None
+    assert rows["flash2"]["exact"] is rows["flash2"]["verdict"] is None
+    assert run(capsys, *TOO_WIDE, "--algorithms", "naive,flash2")[0] == 1
+    assert run(capsys, "compare", "--n", "16", "--algorithms", "naive,flash2")[0] == 0
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--algorithms", "flash2"), ("--n", "48", "--causal"), ("--n", "32", "--backward", "--dtype", "float64"), TOO_WIDE[1:-1],
+        ("--n", "40", "--window", "8,0", "--algorithms", "flash2,recompute_decode", "--causal"), ("--n", "32", "--dtype", "float8_e5m2"),
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_the_json_is_what_the_schema_says(capsys, arguments):
+    """One shape for one and for several workloads: docs/compare.schema.json, which refuses a 0 where there was no run."""
+    validator = jsonschema.Draft202012Validator(SCHEMA)
+    found = json.loads(run(capsys, "compare", *arguments, "--json")[1])
+    validator.validate(found)
+    assert set(SCHEMA["$defs"]["result"]["required"]) >= FIELDS
+    result = found["comparisons"][0]["results"][0]
+    for wrong in ({"verdict": "perhaps"}, {"hbm_read_bytes": 0.5}, {"programs": 0 if result["error"] else None}, {"kernels": None}):
+        broken = json.loads(json.dumps(found))
+        broken["comparisons"][0]["results"][0] |= wrong
+        assert not validator.is_valid(broken), wrong
 
 
 def test_a_figure_and_a_file(capsys, tmp_path):
@@ -89,27 +123,65 @@ def test_a_figure_and_a_file(capsys, tmp_path):
     assert code == 0
     assert (tmp_path / "x.png").stat().st_size > 10_000
     assert "x.npz" in out
+    assert out.rstrip().endswith(f"figure: {tmp_path / 'x.png'}")
+
+
+@pytest.mark.parametrize(("name", "begins"), [("x.PNG", b"\x89PNG"), ("x.Pdf", b"%PDF"), ("x.svg", b"<?xml")])
+def test_the_ending_of_a_figure_may_be_in_capitals(capsys, tmp_path, name, begins):
+    """The ending says the format, however it is written; for `compare` and for `gpu report` alike."""
+    for arguments in (("compare", "--n", "16", "--save"), ("gpu", "report", str(ROOT / "docs" / "fidelity.json"), "--figure")):
+        assert run(capsys, *arguments, str(tmp_path / name))[0] == 0
+        assert (tmp_path / name).read_bytes().startswith(begins)
+        (tmp_path / name).unlink()
+
+
+@pytest.mark.parametrize("command", [("compare", "--save"), ("gpu", "report", "nowhere.json", "--figure")])
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [("x.gif", "must end in"), ("noext", "must end in"), ("", "name of a file"), ("no/x.png", "no folder"), (".", "a folder")],
+)
+def test_a_figure_that_cannot_be_written_is_refused_first(capsys, command, name, why):
+    """Before anything is run or read: one line with the option and the value."""
+    code, out, err = run(capsys, *command, name)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith(f"simattn: {command[-1]} {name}")
+    assert why in err
 
 
 USAGE = [
     (["compare", "--machine", "h100"], "did you mean 'h100-sxm'"),
-    (["compare", "--window", "3"], "--window 3"),
+    (["compare", "--machine", ""], "--machine '': give one of v100"),
+    (["compare", "--window", "3"], "--window '3'"),
+    (["compare", "--window", ""], "--window ''"),
     (["compare", "--backward", "--algorithms", "split_kv"], "split_kv"),
     (["compare", "--algorithms", "flash"], "did you mean 'flash1'"),
-    (["compare", "--algorithms", ","], "no algorithm"),
+    (["compare", "--algorithms", ","], "--algorithms ',': give at least one name of unfused_chain, naive"),
+    (["compare", "--algorithms", "", "--backward"], "at least one name of unfused_chain, naive, flash1, flash2"),
     (["compare", "--dtype", "float61"], "float64"),
-    (["compare", "--n", "0"], "--n"),
-    (["compare", "--heads", "x"], "--heads"),
+    (["compare", "--dtype", ""], "--dtype '': give one of float64"),
+    (["gpu", "compare", "--dtype", ""], "--dtype '': give one of float64"),
+    (["compare", "--n", "0"], "'--n': '0' is not a whole number from 1 on"),
+    (["compare", "--n", "1.5"], "'--n': '1.5'"),
+    (["compare", "--heads", "x"], "'--heads': 'x'"),
+    (["compare", "--seed", "-1"], "'-1' is not a whole number from 0 on"),
+    (["claims", "x"], "'x' is not a whole number"),
+    (["gpu", "compare", "--d", "-5"], "'-5'"),
     (["compare", "--heads", "3", "--kv-heads", "2"], "cannot share"),
     (["compare", "--br", "64"], "--bc"),
     (["compare", "--splits", "99", "--n", "10"], "splits=99"),
     (["compare", "--nonsense"], "--nonsense"),
     (["compare", "--qkv", "absent.npz"], "absent.npz"),
+    (["compare", "--qkv", ""], "--qkv ''"),
     (["compare", "--qkv", "x.npz", "--n", "5"], "leave out --n"),
-    (["compare", "--save", "x.txt"], ".png"),
-    (["compare", "--save", "/nowhere/x.png"], "no folder"),
+    (["compare", "--scenario", "training", "--wide"], "leave out --wide"),
     (["nonsense"], "nonsense"),
-    (["compare", "--n", "100000000000"], "allocate"),
+    (["compare", "--n", "100000000000"], "N = 100,000,000,000, d = 64, float16 takes about"),
+    (["compare", "--n", "1" + 20 * "0"], "of this computer's memory"),
+    (["compare", "--n", "10000000"], "give fewer tokens, heads or algorithms"),
+    (["compare", "--heads", "1000000"], "1,000,000 heads"),
+    (["compare", "--d", "1" + 20 * "0", "--causal"], "d = 100000000000000000000"),
+    (["compare", "--n", "4000000", "--n-q", "400000", "--d", "8", "--causal"], "days: give fewer tokens"),
+    (["gpu", "compare", "--n", "10000000"], "of this computer's memory"),
     (["compare", "--dtype", ">f4"], ">f4"),
 ]
 
@@ -117,12 +189,12 @@ USAGE = [
 def test_backward_passes_and_windows_are_compared(capsys):
     """--backward compares gradients, without an lse, and --window hides keys, so that fewer bytes of K move."""
     code, out, _ = run(capsys, "compare", "--json", "--backward", "--n", "64", "--heads", "2")
-    found = json.loads(out)
+    (found,) = json.loads(out)["comparisons"]
     assert code == 0
     assert found["workload"]["backward"] is True
-    assert [r["algorithm"] for r in found["results"]] == list(cli.DEFAULT_BACKWARD)
+    assert [r["algorithm"] for r in found["results"]] == list(DEFAULT_BACKWARD)
     assert all(r["exact"] and r["lse_error"] is None for r in found["results"])
-    dense, near = (json.loads(run(capsys, "compare", "--json", "--n", "256", "--algorithms", "flash2", "--br", "32", "--bc", "32", *w)[1])
+    dense, near = (json.loads(run(capsys, "compare", "--json", "--n", "256", "--algorithms", "flash2", "--br", "32", "--bc", "32", *w)[1])["comparisons"][0]
                    for w in ((), ("--window", "16,0")))  # fmt: skip
     assert near["results"][0]["hbm_read_bytes"] < dense["results"][0]["hbm_read_bytes"] / 2
 
@@ -147,11 +219,50 @@ def test_machines_lists_the_catalogue(capsys):
 
 
 def test_help_and_version(capsys):
-    """`--help` explains, `--version` prints the version, and both exit with 0."""
+    """`--help` explains, `--version` prints the version, and both exit with 0; `python -m simattn` is the same command."""
     assert "compare" in run(capsys, "--help")[1]
-    assert run(capsys)[2] == ""
+    for arguments in ((), ("gpu",)):
+        assert run(capsys, *arguments) == (0, run(capsys, *arguments, "--help")[1], "")
     assert run(capsys, "--version")[1].strip() == sa.__version__
-    assert run(capsys, "compare", "--help")[0] == 0
+    module = subprocess.run([sys.executable, "-m", "simattn", "--version"], capture_output=True, text=True, check=True)
+    assert module.stdout.strip() == sa.__version__
+
+
+def test_the_help_of_compare_says_what_there_is(capsys):
+    """Every default, every algorithm that can be compared by its group, every type and machine; in ASCII, within 80 columns."""
+    code, out, _ = run(capsys, "compare", "--help")
+    said = " ".join(out.split()).replace("- ", "-")
+    assert code == 0
+    for default in (
+        "a100-40gb",
+        "1024",
+        "64",
+        "float16",
+        ",".join(DEFAULT_ALGORITHMS),
+        ",".join(DEFAULT_BACKWARD),
+        "1",
+        "no bound",
+    ):
+        assert re.search(rf"\[default: [^]]*{re.escape(default)}[^]]*\]", said), default
+    for group, members in GROUPS.items():
+        names = [f.__name__.removesuffix("_backward") for f in members if f not in OTHER_INPUTS]
+        assert not names or re.search(rf"Algorithms, {group}[^:]*: {', '.join(names)}\.", said), group
+    assert all(name in said for name in (*STORAGE, *(m.name for m in sa.machines())))
+    assert out.isascii()
+    assert max(map(len, out.splitlines())) <= 80
+
+
+def test_a_long_run_says_how_long(capsys, monkeypatch):
+    """Over a minute: one line on stderr before it begins; over an hour: refused, with the remedy, before anything is drawn."""
+    for seconds, code, said in (
+        (59, 0, ""),
+        (100, 0, "simattn: this takes about 2 minutes; Ctrl-C ends it\n"),
+        (7300, 2, "takes about 2 hours: give fewer tokens"),
+    ):
+        monkeypatch.setattr(compare_command, "estimate", lambda _, problem, *x, s=seconds, **o: Work(problem, 0, {"flash2": s}))
+        found, out, err = run(capsys, "compare", "--n", "16", "--algorithms", "flash2", "--json")
+        assert (found, bool(out)) == (code, code == 0)
+        assert (err == said) if code == 0 else (said in err and err.count("\n") == 1)
 
 
 def test_a_progress_bar_appears_when_it_takes_long(monkeypatch):
@@ -164,6 +275,25 @@ def test_a_progress_bar_appears_when_it_takes_long(monkeypatch):
             time.sleep(0.4)
             progress("flash2")
         assert ("naive" in out.getvalue()) == shown
+
+
+def test_a_bar_of_seconds_says_what_is_left(monkeypatch):
+    """With estimates the bar moves within a stage, and the rest is corrected by how wrong the estimates were."""
+    now = [0.0]
+    monkeypatch.setattr(progress_module.time, "monotonic", lambda: now[0])
+    left = progress_module.Left([10, 30, 60])
+    assert left.seconds() == pytest.approx(100)
+    left.next()
+    now[0] = 5
+    assert (left.part(), left.seconds()) == (pytest.approx(0.05), pytest.approx(95))
+    now[0] = 20
+    assert left.next() == pytest.approx(0.1)
+    assert left.seconds() == pytest.approx(180)  # the first stage took twice what was thought
+    now[0] = 1000
+    assert 0.1 < left.part() < 0.4  # a stage that takes longer than all does not pretend to be over
+    left.next()
+    left.next()
+    assert left.seconds() == 0
 
 
 def test_importing_is_light():

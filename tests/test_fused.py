@@ -570,7 +570,7 @@ def test_an_error_that_says_nothing_is_named():
 
 def test_a_measurement_that_fails_leaves_the_file_as_it_was(tmp_path, monkeypatch):
     """What `gpu fidelity` had measured before stays whole, and nothing lies beside it."""
-    from simattn import cli_gpu
+    from simattn.cli import fidelity as command
 
     def fail(*_, **__):
         raise RuntimeError("no")
@@ -579,7 +579,7 @@ def test_a_measurement_that_fails_leaves_the_file_as_it_was(tmp_path, monkeypatc
     monkeypatch.setattr(sa.gpu, "has_cuda", lambda: True)
     monkeypatch.setattr(sa.gpu, "measure_grid", fail)
     with pytest.raises(RuntimeError, match="no"):
-        cli_gpu.fidelity_command(tmp_path / "f.json")
+        command.command(str(tmp_path / "f.json"))
     assert [p.name for p in tmp_path.iterdir()] == ["f.json"]
     assert (tmp_path / "f.json").read_text() == '{"measured_with": {}, "rows": []}'
 
@@ -597,19 +597,19 @@ def test_a_tensor_that_is_not_dense_is_named():
 
 def test_what_is_measured_becomes_a_page(tmp_path, monkeypatch, capsys):
     """The commands of `make fidelity`, on a grid of one workload: measured into a file, gone on with, and printed as a page."""
-    from simattn import cli_gpu
+    from simattn.cli import fidelity as command
 
     w, output = Workload(1, 2, 2, 128, 128, 64, "float16", causal=False), tmp_path / "f.json"
     monkeypatch.setattr(sa.gpu, "has_cuda", lambda: True)
     for kernels in (["unfused"], ["unfused", "math"]):
         monkeypatch.setattr(sa.gpu, "grid", lambda kernels=kernels: [(w, kernel) for kernel in kernels])
         before = json.loads(output.read_text())["rows"][0]["ms"] if output.exists() else None
-        cli_gpu.fidelity_command(output, seconds=60)
+        command.command(str(output), seconds=60)
         rows = json.loads(output.read_text())["rows"]
         assert [row["kernel"] for row in rows] == kernels
         assert before in (None, rows[0]["ms"])
     capsys.readouterr()
-    cli_gpu.report_command(output, tmp_path / "f.png")
+    command.report_command(output, str(tmp_path / "f.png"))
     page = capsys.readouterr().out
     assert f"| {w} | {rows[0]['ms']:.4f}" in page
     assert (tmp_path / "f.png").stat().st_size > 1000

@@ -131,11 +131,11 @@ def test_splits_are_those_that_split_kv_chooses():
 
 
 def test_what_does_not_fit_keeps_a_row(capsys):
-    """A KV cache beyond the GPU's HBM is a row that says so, with its counts, and exit code 1; the other ways finish."""
+    """A KV cache beyond the GPU's HBM is a row that says so, with its counts; the other ways finish. Nobody asked for it by name: exit code 0."""
     many = ("--prompt", "16", "--steps", "8", "--batch", "200")
     code, out, _ = run(capsys, "compare", "--scenario", "dialogue", "--machine", "a100-40gb", *many, "--json")
     rows = json.loads(out)["results"]
-    assert code == 1
+    assert code == 0
     assert [row["error"] is None for row in rows] == [True, False, False, True, True]
     assert "40 GB of HBM" in rows[1]["error"]
     assert rows[1]["hbm_held_bytes"] > 40e9 > rows[3]["hbm_held_bytes"]

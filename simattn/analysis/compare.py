@@ -21,6 +21,7 @@ from .options import Options, elementwise
 from .shown import Shown
 from .truth import Error
 from .verdict import Judgement
+from .work import problem, refuse_beyond_memory
 
 Progress = Callable[[str], None]
 OTHER_INPUTS = (paged, mla, flash3_fp8, *BASICS)  # than Q, K and V: `gpu.run` runs them
@@ -36,6 +37,7 @@ class Result:
     judgement: Judgement | None = None
     times_naive: float | None = None
     failure: str | None = None
+    outcome: str | None = None  # "did not fit" or "refused", where there is no run
 
     @property
     def exact(self) -> bool | None:
@@ -112,6 +114,11 @@ class Comparison(Shown):
 
         return comparison_table(self)
 
+    def _repr_html_(self) -> str:
+        from ..show.tables import comparison_table, html  # noqa: PLC0415
+
+        return html(comparison_table(self, wide=True))
+
 
 def compare(
     machine: Machine | str,
@@ -151,9 +158,10 @@ def compare(
     if "block_mask" in own:
         sparse = {"block_mask": np.asarray(own.pop("block_mask")), "mask": asked.mask}
         asked = replace(asked, mask=elementwise(**sparse, Br=own.get("Br"), Bc=own.get("Bc"), shape=(Q.shape[2], K.shape[2])))
+    refuse_beyond_memory(names, problem(Q, K, V, asked), machine, backward=backward, **own)
     case: Any = Backward(Q, K, V, asked, dO) if backward else Forward(Q, K, V, asked, sparse)
     workload = Workload.of(Q, K, asked.causal, backward)
-    runs: dict[str, Run | str] = {}
+    runs: dict[str, Run | Exception] = {}
     for name in names:
         progress(name)
         its = {option: value for option, value in own.items() if option in parameters(known[name])}
@@ -162,20 +170,18 @@ def compare(
         try:
             runs[name] = case.run(machine, name, its)
         except (MemoryError, ValueError, TypeError) as refusal:  # what does not fit, and what this algorithm does not take
-            runs[name] = str(refusal)
-    if all(isinstance(run, str) for run in runs.values()):
-        return Comparison(machine, workload, tuple(Result(name, failure=str(run)) for name, run in runs.items()), title)
-    progress("float64")
+            runs[name] = refusal
     ran = {name: run for name, run in runs.items() if isinstance(run, Run)}
+    failed = {name: _failed(name, run) for name, run in runs.items() if isinstance(run, Exception)}
+    if not ran:
+        return Comparison(machine, workload, tuple(failed.values()), title)
+    progress("float64")
     acc = Q.dtype if machine.rounds_every_operation else accumulation_type([Q.dtype])
     truth, bounds = case.bounded(ran.values(), acc)
     progress("reference")
     reference = case.error(ran["naive"], truth) if "naive" in ran else case.naive_error(truth)
-    results = tuple(
-        _result(name, ran[name], case, truth, bounds, reference) if name in ran else Result(name, failure=str(run))
-        for name, run in runs.items()
-    )
-    return Comparison(machine, workload, results, title)
+    done = failed | {name: _result(name, run, case, truth, bounds, reference) for name, run in ran.items()}
+    return Comparison(machine, workload, tuple(done[name] for name in names), title)
 
 
 def _listed(names: Any, known: Mapping[str, Any], backward: bool) -> list[str]:
@@ -196,6 +202,10 @@ def _listed(names: Any, known: Mapping[str, Any], backward: bool) -> list[str]:
     if not listed:
         raise ValueError(f"no algorithm to compare; known: {', '.join(known)}")
     return listed
+
+
+def _failed(name: str, error: Exception) -> Result:
+    return Result(name, failure=str(error), outcome="did not fit" if isinstance(error, MemoryError) else "refused")
 
 
 def _result(name: str, run: Run, case: Any, truth: Any, bounds: Any, reference: Error) -> Result:

@@ -40,6 +40,7 @@ __all__ = [
     "BASICS",
     "DECODING",
     "FORWARD",
+    "GROUPS",
     "algorithms",
     "bigbird",
     "block_diagonal",
@@ -74,9 +75,17 @@ FORWARD = (unfused_chain, naive, online_softmax, flash1, flash2, split_kv)  # of
 DECODING = (recompute_decode, incremental)  # causal attention of Q, K, V, step by step
 BACKWARD = (unfused_chain_backward, naive_backward, flash1_backward, flash2_backward)
 
-algorithms: dict[str, Callable[..., Any]] = {
-    f.__name__: f for f in (*FORWARD, block_sparse, *DECODING, paged, mla, flash3_fp8, *APPROXIMATE, *BACKWARD, *BASICS)
+GROUPS: dict[str, tuple[Callable[..., Any], ...]] = {
+    "exact": (*FORWARD, block_sparse),
+    "decoding": DECODING,
+    "of other inputs": (paged, mla, flash3_fp8),
+    "approximate": APPROXIMATE,
+    "backward": BACKWARD,
+    "basics": BASICS,
 }
+"""What an algorithm is for -> the algorithms."""
+
+algorithms: dict[str, Callable[..., Any]] = {f.__name__: f for group in GROUPS.values() for f in group}
 """Name -> function."""
 
 for _algorithm in algorithms.values():  # so that the machine refuses another option before it begins

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.console import Group
 from rich.text import Text
 
-from . import tables as shared
+from .layout import Columns
 from .units import bytes_text, count_text
 
 if TYPE_CHECKING:
@@ -57,8 +57,7 @@ states, turns them into the verdict and its sentence. Other numbers would give a
 
 def table(claims: "Claims") -> Group:
     """A row a claim: the claim, why the verdict, and the numbers; then how many there are of each verdict."""
-    shown = shared._table("Claims about FlashAttention and Flash-Decoding")
-    shown.add_column("", justify="right")
+    shown = Columns("Claims about FlashAttention and Flash-Decoding", "")
     shown.add_column("claim, reason, numbers and runs")
     shown.add_column("verdict", no_wrap=True)
     for claim in claims.claims:

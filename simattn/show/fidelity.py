@@ -7,7 +7,8 @@ from rich.console import Group
 from rich.text import Text
 
 from ..analysis.fidelity import compulsory, off
-from .tables import STYLES, _table
+from .layout import Columns
+from .tables import verdict
 from .units import bytes_text
 
 if TYPE_CHECKING:
@@ -23,13 +24,11 @@ KINDS = {"prefill": "Prefill, forward", "backward": "Prefill, backward", "decode
 def real_table(comparison: "RealComparison") -> Group:
     """One row a kernel: counted bytes beside measured ones, then time and error; below, what is missing and why."""
     counted_for = f"counted for {comparison.machine.title or comparison.machine.name}"
-    table = _table(f"{comparison.workload}\n{_device(comparison.measured_with)}; {counted_for}")
-    table.add_column("kernel", no_wrap=True)
-    for heading in (
+    table = Columns(f"{comparison.workload}\n{_device(comparison.measured_with)}; {counted_for}", "kernel")
+    table.numbers(
         "counted\nread", "L2 to SM\nmeasured", "ratio", "counted\nwritten", "SM to L2\nmeasured", "ratio", "DRAM ÷\ncompulsory", "ms",
         "max\nerror", "\nverdict",
-    ):  # fmt: skip
-        table.add_column(heading, justify="right", no_wrap=True)
+    )  # fmt: skip
     needed = sum(compulsory(comparison.workload))
     for result in comparison.results:
         if result.row.counted or result.row.ms is not None:
@@ -45,7 +44,6 @@ def real_table(comparison: "RealComparison") -> Group:
 
 def _cells(r: "Compared", needed: int) -> list[str | Text]:
     row, c, m = r.row, r.row.counted, r.row.counters
-    verdict = Text("–") if r.verdict is None else Text(r.verdict, style=STYLES[r.exact])
     return [
         bytes_text(c.read) if c else "–",
         bytes_text(m["sm_read"]) if m else "–",
@@ -56,7 +54,7 @@ def _cells(r: "Compared", needed: int) -> list[str | Text]:
         f"{(m['dram_read'] + m['dram_write']) / needed:.2f}" if m else "–",
         f"{row.ms:.3f}" if row.ms is not None else "–",
         f"{r.error.max_abs:.1e}" if r.error else "–",
-        verdict,
+        verdict(r),
     ]
 
 

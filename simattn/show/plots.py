@@ -8,6 +8,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
+from ..files import replacing
 from .units import bytes_text
 
 if TYPE_CHECKING:
@@ -105,5 +106,6 @@ def fidelity_figure(fidelity: "Fidelity") -> Figure:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a figure; the ending of the name says the format."""
-    figure.savefig(path, dpi=150)
+    """Write a figure, whole or not at all; the ending of the name says the format."""
+    with replacing(path) as part:
+        figure.savefig(part, format=path.suffix[1:].lower(), dpi=150)

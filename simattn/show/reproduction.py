@@ -11,6 +11,7 @@ from rich.console import Group
 from rich.text import Text
 
 from . import tables as shared
+from .layout import Columns
 
 if TYPE_CHECKING:
     from ..analysis.reproduce import Reproduction, Row
@@ -50,10 +51,8 @@ class Section:
     rows: tuple["Row", ...]
 
     def __rich__(self) -> Group:
-        table = shared._table(self.title)
-        table.add_column("")
-        for heading in HEADINGS:
-            table.add_column(heading, justify="right", no_wrap=True)
+        table = Columns(self.title, "", wraps=True)
+        table.numbers(*HEADINGS)
         for row in self.rows:
             table.add_row(row.what, *_cells(row), Text(row.verdict, style=COLOURS.get(row.verdict, "red")))
         remarks = [*_remarks("run", self.rows), *_remarks("note", self.rows)]

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from rich.console import Group
 from rich.text import Text
 
-from .tables import _table
+from .layout import Columns
 from .units import bytes_text, count_text, ratio_text
 
 if TYPE_CHECKING:
@@ -18,12 +18,10 @@ FREE = "–"
 def scenario_table(played: "Played") -> Group:
     """One row a way: the whole run's traffic, its ratio to the first row, caches, memory, FLOPs. Below, what was executed."""
     s = played.scenario
-    table = _table(_title(played))
-    table.add_column("by closed form,\nthe whole run", no_wrap=True)
-    for heading in (
-        "HBM\nread", "HBM\nwrite", "HBM\n÷ first", *(() if s.trains else CACHE), "HBM held\nat most", "matmul\nFLOP", "HBM\na token", "FLOP\na byte",
-    ):  # fmt: skip
-        table.add_column(heading, justify="right")
+    table = Columns(_title(played), "by closed form,\nthe whole run")
+    table.numbers(
+        "HBM\nread", "HBM\nwritten", "HBM\n÷ first", *(() if s.trains else CACHE), "HBM held\nat most", "matmul\nFLOP", "HBM\na token", "FLOP\na byte",
+    )  # fmt: skip
     for row in played.rows:
         table.add_row(row.way.name, *_cells(row, played.rows[0].moved, caches=not s.trains))
     failures = [Text(f"{row.way.name}: {row.failure}", style="red") for row in played.rows if row.failure]

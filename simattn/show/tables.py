@@ -3,61 +3,68 @@
 import io
 from typing import TYPE_CHECKING, Any
 
-from rich import box
 from rich.console import Console, Group
-from rich.table import Table
 from rich.text import Text
 
 from ..hierarchy.machine import Machine
+from .layout import Columns, plain
 from .units import bytes_text, count_text, kib_text, ratio_text
 
 if TYPE_CHECKING:
     from ..analysis.compare import Comparison, Result
 
 WIDTH = 120
-STYLES = {True: "green", False: "red", None: "yellow"}  # of a verdict
+TWICE = 2  # times naive's error, from which on a row that is exact says why
+COLOURS = {"exact": "green", "not exact": "red", "undecided": "yellow", "did not fit": "red", "refused": "red"}
 
 
-def comparison_table(comparison: "Comparison") -> Group:
-    """One row an algorithm: what it counted, ratios to naive, the largest working set, and the measured error with its verdict."""
-    machine = comparison.machine
-    table = _table(_title(comparison))
-    table.add_column("algorithm", no_wrap=True)
-    for heading in (
-        "HBM\nread", "HBM\nwrite", "HBM\n÷ naive", "HBM\nfootprint", "SRAM\ntraffic", "matmul\nFLOP",
-        f"working set\nof {kib_text(machine.sram)}", "max\nerror", "error\n÷ naive", "\nverdict",
-    ):  # fmt: skip
-        table.add_column(heading, justify="right")
+def comparison_table(comparison: "Comparison", *, wide: bool = False) -> Group:
+    """One row an algorithm: HBM traffic, its ratio to naive's, the largest working set, and the error over naive's with its verdict.
+
+    wide: the footprint, SRAM traffic, matmul FLOPs and the error itself, too. Below: what did not fit, and why a row whose error is more
+    than twice naive's is exact all the same, or why none can say.
+    """
+    table = Columns(_title(comparison), "algorithm")
+    footprint = ("HBM\nfootprint", "SRAM\ntraffic", "matmul\nFLOP") if wide else ()
+    working_set = f"working set\nof {kib_text(comparison.machine.sram)}"
+    table.numbers(
+        "HBM\nread", "HBM\nwritten", "HBM\n÷ naive", *footprint, working_set, *["max\nerror"] * wide, "error\n÷ naive", "\nverdict"
+    )
     naive = next((r.run for r in comparison.results if r.algorithm == "naive" and r.run), None)
     base = None if naive is None else naive.hbm_read + naive.hbm_write
     for result in comparison.results:
-        table.add_row(result.algorithm, *_cells(result, machine, base))
-    notes = [Text(f"{r.algorithm}: {r.failure}", style="red") for r in comparison.results if r.failure]
-    return Group(table, *notes)
+        cells = _cells(result, comparison.machine, base, wide=wide)
+        table.add_row(result.algorithm, *cells or [""] * (len(table.columns) - 2), verdict(result))
+    failed = [Text(f"{r.algorithm}: {r.failure}", style="red") for r in comparison.results if r.failure]
+    return Group(table, *failed, *(Text(note, style="dim") for note in map(_reason, comparison.results) if note))
 
 
-def _table(title: str) -> Table:
-    return Table(
-        title=title, title_justify="left", title_style="bold", header_style="", box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False
-    )
-
-
-def _cells(r: "Result", machine: Machine, base: int | None) -> list[str | Text]:
+def _cells(r: "Result", machine: Machine, base: int | None, *, wide: bool) -> list[str | Text]:
     run, error = r.run, r.error
     if run is None or error is None:
-        return [*[""] * 9, Text("did not fit", style="red")]
+        return []
+    more = [bytes_text(run.hbm_footprint), bytes_text(run.sram_read + run.sram_write), count_text(run.matmul_flops)]
     return [
         bytes_text(run.hbm_read),
         bytes_text(run.hbm_write),
         "–" if base is None else ratio_text((run.hbm_read + run.hbm_write) / base),
-        bytes_text(run.hbm_footprint),
-        bytes_text(run.sram_read + run.sram_write),
-        count_text(run.matmul_flops),
+        *more * wide,
         f"{kib_text(run.peak_sram)}, {run.peak_sram / machine.sram:.0%}",
-        f"{error.max_abs:.1e}",
+        *[f"{error.max_abs:.1e}"] * wide,
         "–" if r.times_naive is None else ratio_text(r.times_naive),
-        Text(r.verdict or "", style=STYLES[r.exact]),
     ]
+
+
+def verdict(result: Any) -> Text:
+    """The word, in its colour; of a row without a run, why there is none."""
+    word = result.verdict or getattr(result, "outcome", None) or "–"
+    return Text(word, style=COLOURS.get(word, ""))
+
+
+def _reason(r: "Result") -> str | None:
+    """Why a verdict is not what its row suggests."""
+    surprising = r.verdict == "undecided" or (r.exact and r.times_naive is not None and r.times_naive > TWICE)
+    return f"{r.algorithm}, {r.verdict}: {r.judgement.why}" if r.judgement and surprising else None
 
 
 def _title(comparison: "Comparison") -> str:
@@ -67,14 +74,12 @@ def _title(comparison: "Comparison") -> str:
     return f"{head}{comparison.workload}\n{comparison.machine.title or comparison.machine.name}, SRAM over HBM{sizes}"
 
 
-def machines_table(machines: list[Machine]) -> Table:
+def machines_table(machines: list[Machine]) -> Columns:
     """The catalogue."""
-    table = _table("GPUs that sa.machine(name) knows")
-    table.add_column("name", no_wrap=True)
-    for heading in (
+    table = Columns("GPUs that sa.machine(name) knows", "name")
+    table.numbers(
         "SMs", "clock", "shared memory\na block", "registers\nan SM", "SRAM a\nthread block", "L2", "HBM", "HBM\nbandwidth", "FP16 dense\nTFLOP/s", "FP32\nTFLOP/s",
-    ):  # fmt: skip
-        table.add_column(heading, justify="right")
+    )  # fmt: skip
     for m in machines:
         table.add_row(
             m.name, str(m.sms), f"{(m.clock or 0) / 1e6:,.0f} MHz", kib_text(m.shared_memory or 0), kib_text(m.registers or 0), kib_text(m.sram),
@@ -93,22 +98,20 @@ def text(shown: Any) -> str:
 
 def html(shown: Any) -> str:
     """What a notebook shows: an HTML table, with headings that a screen reader can follow."""
-    group = shown.__rich__()
+    group: Any = shown if isinstance(shown, Group) else shown.__rich__()
     table, *notes = group.renderables
-    cells = [[_plain(cell) for cell in column.cells] for column in table.columns]
-    head = "".join(f"<th scope='col' style='text-align:{c.justify}'>{_escape(_plain(c.header))}</th>" for c in table.columns)
+    cells = [[plain(cell) for cell in column.cells] for column in table.columns]
+    head = "".join(f"<th scope='col' style='text-align:{c.justify}'>{_escape(plain(c.header))}</th>" for c in table.columns)
     rows = "".join(
         "<tr>"
         + "".join(f"<td style='text-align:{c.justify}'>{_escape(cell)}</td>" for c, cell in zip(table.columns, row, strict=True))
         + "</tr>"
         for row in zip(*cells, strict=True)
     )
-    below = "".join(f"<pre>{_escape(_plain(note))}</pre>" for note in notes)
-    return f"<table><caption>{_escape(_plain(table.title))}</caption><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>{below}"
-
-
-def _plain(x: Any) -> str:
-    return x.plain if isinstance(x, Text) else str(x)
+    below = "".join(f"<pre>{_escape(plain(note))}</pre>" for note in notes)
+    return (
+        f"<table><caption>{_escape(plain(table.title))}</caption><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>{below}"
+    )
 
 
 def _escape(x: str) -> str:

@@ -3,12 +3,12 @@
 
 def bytes_text(n: float) -> str:
     """`35_651_584` -> '35.7 MB'; powers of 1000."""
-    return _scaled(n, ("B", "KB", "MB", "GB", "TB", "PB"))
+    return _scaled(n, ("B", "KB", "MB", "GB", "TB", "PB", "EB"))
 
 
 def count_text(n: float) -> str:
     """`4_294_967_296` -> '4.29 G'."""
-    return _scaled(n, ("", "K", "M", "G", "T", "P"))
+    return _scaled(n, ("", "K", "M", "G", "T", "P", "E"))
 
 
 def kib_text(n: float) -> str:
@@ -19,6 +19,21 @@ def kib_text(n: float) -> str:
 def ratio_text(x: float) -> str:
     """'3.2×', '0.011×'; two digits at least."""
     return f"{x:.3g}×" if x < 0.995 else f"{x:,.2f}×" if x < 10 else f"{x:,.0f}×" if x < 1e5 else f"{x:.1e}×"
+
+
+def time_text(seconds: float) -> str:
+    """`95` -> '2 minutes'; one unit, rounded, for estimates."""
+    for unit, length, upto in (
+        ("second", 1, 90),
+        ("minute", 60, 90 * 60),
+        ("hour", 3600, 48 * 3600),
+        ("day", 86400, 2 * 365 * 86400),
+    ):
+        if seconds < upto:
+            n = max(1, round(seconds / length))
+            return f"{n} {unit}{'s' * (n > 1)}"
+    years = seconds / (365 * 86400)
+    return f"{years:,.0f} years" if years < 1e6 else f"{years:.0e} years"
 
 
 def _scaled(n: float, units: tuple[str, ...]) -> str:

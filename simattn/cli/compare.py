@@ -1,0 +1,189 @@
+"""`simattn compare`."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from ..analysis.compare import OTHER_INPUTS, Comparison, compare
+from ..analysis.inputs import Array, Workload, checked_qkv, draw
+from ..analysis.options import Options
+from ..analysis.scenarios import SCENARIOS, Scenario, asked, play, ways
+from ..analysis.symbols import Problem
+from ..analysis.tensors import read_qkv, shipped_qkv
+from ..analysis.work import estimate, problem
+from ..hierarchy.catalogue import machine as catalogue_machine
+from ..hierarchy.catalogue import machines
+from ..hierarchy.dtypes import STORAGE
+from ..kernels import GROUPS
+from ..show.console import show
+from ..show.progress import Patient
+from ..show.tables import comparison_table
+from .options import Causal, Json, KvHeads, Nq, Seed, echo_json, figure, names, whole, workload
+from .work import accepted, posed
+
+DEFAULT_MACHINE = "a100-40gb"
+DEFAULT_ALGORITHMS = ("naive", "online_softmax", "flash1", "flash2", "split_kv")
+DEFAULT_BACKWARD = ("naive", "flash1", "flash2")
+GPT2_MEDIUM = Workload(1, 16, 16, 1024, 1024, 64, "float16", causal=False)
+DECODE_STEP = Workload(1, 16, 2, 1, 8192, 128, "float16", causal=False)
+BATCH, HEADS, N, D, DTYPE = 1, 1, 1024, 64, "float16"
+
+GROUPED = {
+    group: [f.__name__.removesuffix("_backward") for f in algorithms if f not in OTHER_INPUTS]
+    for group, algorithms in GROUPS.items()
+}
+NEEDS = {"decoding": " (with --causal)", "backward": " (with --backward)"}
+EPILOG = "\n\n".join(
+    [
+        *(f"Algorithms, {group}{NEEDS.get(group, '')}: {', '.join(known)}." for group, known in GROUPED.items() if known),
+        f"Types: {', '.join(STORAGE)}.",
+        f"Machines: {', '.join(m.name for m in machines())}.",
+        "Exit codes: 1 where an algorithm of --algorithms did not fit, 2 where nothing was run, which one line on stderr explains.",
+    ]
+)
+
+Case = tuple[str, Problem, Callable[[], tuple[Array, Array, Array]]]
+
+
+def command(
+    machine: Annotated[
+        str | None, typer.Option(help=f"A GPU of `simattn machines`. [default: {DEFAULT_MACHINE}, or the scenario's]")
+    ] = None,
+    algorithms: Annotated[
+        str | None,
+        typer.Option(
+            help=f"Names, separated by commas. [default: {','.join(DEFAULT_ALGORITHMS)}; with --backward {','.join(DEFAULT_BACKWARD)}]"
+        ),
+    ] = None,
+    batch: Annotated[int | None, whole(help=f"[default: {BATCH}]")] = None,
+    heads: Annotated[int | None, whole(help=f"Heads of queries. [default: {HEADS}]")] = None,
+    kv_heads: KvHeads = None,
+    n: Annotated[int | None, whole("--n", help=f"Keys, and queries unless --n-q is given. [default: {N}]")] = None,
+    n_q: Nq = None,
+    d: Annotated[int | None, whole("--d", help=f"Width of a head. [default: {D}]")] = None,
+    dtype: Annotated[str | None, typer.Option(help=f"Storage type. [default: {DTYPE}]")] = None,
+    causal: Causal = False,
+    window: Annotated[
+        str | None,
+        typer.Option(help="Keys seen before and after a query's own, as 256,0; * for no bound: 256,*. [default: no bound]"),
+    ] = None,
+    backward: Annotated[bool, typer.Option("--backward", help="The backward pass: dQ, dK, dV of a random dO.")] = False,
+    br: Annotated[int | None, whole("--br", help="Rows of a block. [default: the largest of 128, 64, 32, 16 that fits]")] = None,
+    bc: Annotated[int | None, whole("--bc", help="Keys of a block; give both or neither.")] = None,
+    splits: Annotated[int | None, whole(help="Splits of the keys, for split_kv. [default: flash-attn's heuristic]")] = None,
+    qkv: Annotated[str | None, typer.Option(help="A .npz or .safetensors file with arrays Q, K, V.", metavar="PATH")] = None,
+    seed: Seed = 0,
+    save: Annotated[str | None, typer.Option(help="Write a figure of the traffic: .png, .pdf or .svg.", metavar="PATH")] = None,
+    scenario: Annotated[
+        str | None, typer.Option(help=f"A model's whole run instead, by closed form: {', '.join(SCENARIOS)}; also takes --batch.")
+    ] = None,
+    prompt: Annotated[
+        int | None, whole(help="Tokens of the scenario's prompt, or training sequence. [default: the scenario's]")
+    ] = None,
+    steps: Annotated[int | None, whole(help="Tokens that it generates. [default: the scenario's]")] = None,
+    layers: Annotated[int | None, whole(help="Layers of its model. [default: the model's]")] = None,
+    wide: Annotated[
+        bool, typer.Option("--wide", help="More columns: HBM footprint, SRAM traffic, matmul FLOPs and the largest error.")
+    ] = False,
+    json_: Json = False,
+) -> None:
+    """Run algorithms on the same inputs: counted traffic side by side, and the error of each against float64.
+
+    Without workload options: the shipped real tensors, GPT-2 medium's attention and a decode step. With --scenario: a model's whole run,
+    every layer, prompt and step, by closed forms that a small run of the same kind is executed to check.
+    """
+    others = {
+        "--algorithms": algorithms, "--heads": heads, "--kv-heads": kv_heads, "--n": n, "--n-q": n_q, "--d": d, "--dtype": dtype,
+        "--causal": causal, "--window": window, "--backward": backward, "--br": br, "--bc": bc, "--splits": splits, "--qkv": qkv,
+        "--seed": seed, "--save": save, "--wide": wide,
+    }  # fmt: skip
+    if machine == "":
+        raise ValueError(f"--machine '': give one of {', '.join(m.name for m in machines())}")
+    whole = asked(scenario, {"batch": batch, "prompt": prompt, "steps": steps, "layers": layers}, others)
+    if whole is not None:
+        _play(whole, machine, json_=json_)
+        return
+    gpu = catalogue_machine(DEFAULT_MACHINE if machine is None else machine)
+    known = [name for group, found in GROUPED.items() if (group == "backward") == backward for name in found]
+    compared = (
+        list(DEFAULT_BACKWARD if backward else DEFAULT_ALGORITHMS)
+        if algorithms is None
+        else names("--algorithms", algorithms, known)
+    )
+    if (br is None) != (bc is None):
+        raise ValueError("give both --br and --bc, or neither")
+    path = None if save is None else figure("--save", save)
+    bounds = None if window is None else _window(window)
+    blocks: dict[str, Any] = {key: value for key, value in {"Br": br, "Bc": bc, "splits": splits}.items() if value is not None}
+    shape = {"--batch": batch, "--heads": heads, "--kv-heads": kv_heads, "--n": n, "--n-q": n_q, "--d": d, "--dtype": dtype}
+    given = [option for option, value in shape.items() if value is not None]
+    options: dict[str, Any] = {"causal": causal} | ({} if bounds is None else {"window": bounds})
+    if qkv is not None:
+        if given:
+            raise ValueError(f"--qkv brings its own shapes: leave out {', '.join(given)}")
+        cases = [_case(Path(qkv).name, _read(qkv), options)]
+    elif given or causal or window is not None or backward:
+        kind = DTYPE if dtype is None else dtype
+        w = workload(batch or BATCH, heads or HEADS, kv_heads, n or N, n_q, d or D, kind, causal=causal, backward=backward)
+        cases = [("random" if window is None else f"random, window {window}", posed(w, bounds), lambda: draw(w, seed))]
+    else:
+        cases = [
+            _case("all-MiniLM-L6-v2, layer 1, reading the Declaration of Independence", shipped_qkv(), options),
+            ("GPT-2 medium's shape, random", posed(GPT2_MEDIUM), lambda: draw(GPT2_MEDIUM, seed)),
+            ("one decode step, random", posed(DECODE_STEP), lambda: draw(DECODE_STEP, seed)),
+        ]
+    seconds = accepted([estimate(compared, asked_for, gpu, backward=backward, **blocks) for _, asked_for, _ in cases])
+    options["backward"] = backward
+    done = []
+    with Patient(seconds, Console(stderr=True, quiet=json_)) as progress:
+        for title, _, inputs in cases:
+            Q, K, V = inputs()
+            done.append(compare(gpu, compared, Q, K, V, title=title, progress=progress, **options, **blocks))
+    if json_:
+        echo_json({"comparisons": [c.to_dict() for c in done]})
+    else:
+        show(*(comparison_table(c, wide=wide) for c in done))
+    if path is not None:
+        _save(done, path, quiet=json_)
+    if algorithms is not None and any(result.failure for c in done for result in c.results):
+        raise typer.Exit(1)
+
+
+def _read(qkv: str) -> tuple[Array, Array, Array]:
+    if not qkv:
+        raise ValueError("--qkv '': give a .npz or .safetensors file")
+    return checked_qkv(*read_qkv(qkv))
+
+
+def _case(title: str, qkv: tuple[Array, Array, Array], options: dict[str, Any]) -> Case:
+    return title, problem(*qkv, Options.of(*qkv[:2], **options)), lambda: qkv
+
+
+def _play(scenario: Scenario, machine: str | None, *, json_: bool) -> None:
+    with Patient(2 * len(ways(scenario)), Console(stderr=True, quiet=json_)) as progress:
+        played = play(scenario, machine, progress)
+    if json_:
+        echo_json(played.to_dict())
+    else:
+        show(played)
+    if played.check.unequal:
+        raise typer.Exit(1)
+
+
+def _window(text: str) -> tuple[int | None, int | None]:
+    sides = text.split(",")
+    if len(sides) != 2 or not all(side.strip() == "*" or side.strip().isdecimal() for side in sides):
+        raise ValueError(f"--window {text!r}: give the keys seen before and after a query's own, as 256,0, or * for no bound")
+    left, right = (None if side.strip() == "*" else int(side) for side in sides)
+    return left, right
+
+
+def _save(comparisons: Sequence[Comparison], path: Path, *, quiet: bool) -> None:
+    from ..show.plots import save, traffic_figure  # noqa: PLC0415 - matplotlib loads when a figure is asked for
+
+    save(traffic_figure(list(comparisons)), path)
+    if not quiet:
+        typer.echo(f"figure: {path}")

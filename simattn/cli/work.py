@@ -1,0 +1,50 @@
+"""A run that cannot end is not begun; one that takes long says so first."""
+
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from ..analysis.inputs import Workload
+from ..analysis.symbols import Problem
+from ..analysis.work import HOUR, REMEDY, Work
+from ..show.ascii import fitting
+from ..show.units import time_text
+
+MINUTE = 60.0
+COUNTS = "--scenario or sa.closed_form counts without a run"
+
+
+def posed(w: Workload, window: tuple[int | None, int | None] | None = None) -> Problem:
+    """The problem of a workload."""
+    return Problem(
+        batch=w.batch,
+        heads=w.heads,
+        kv_heads=w.kv_heads,
+        n_q=w.n_q,
+        n_k=w.n_k,
+        d=w.d,
+        dtype=w.dtype,
+        causal=w.causal,
+        window=window,
+    )
+
+
+def accepted(works: Sequence[Work]) -> list[float]:
+    """The seconds of each stage. ValueError for what this computer cannot hold, or would take over an hour for; a line for over a minute."""
+    for work in works:
+        why = work.beyond_memory()
+        if why is None and work.seconds > HOUR:
+            why = f"{'more than' if work.least else 'about'} {time_text(work.seconds)}"
+        if why is not None:
+            raise ValueError(f"{_said(work.problem)} takes {why}: {REMEDY}; {COUNTS}")
+    seconds = sum(work.seconds for work in works)
+    if seconds > HOUR:
+        raise ValueError(f"this takes about {time_text(seconds)}: {REMEDY}; {COUNTS}")
+    if seconds > MINUTE:
+        typer.echo(fitting(f"simattn: this takes about {time_text(seconds)}; Ctrl-C ends it", sys.stderr), err=True)
+    return [second for work in works for second in work.stages.values()]
+
+
+def _said(p: Problem) -> str:
+    return str(Workload(p.batch, p.heads, p.kv_heads or p.heads, p.n_q, p.n_k, p.d, p.dtype, p.causal))
