@@ -20,6 +20,14 @@ def test_run_equals_closed_form_to_the_byte(algorithm, data, sram):
     equal_or_overflow(case.run, case.form(sram), sram)
 
 
+@pytest.mark.parametrize("algorithm", [f.__name__ for f in kernels.DECODING])
+def test_decoding_is_causal_whatever_the_problem_says(algorithm):
+    """A run without options and the form of a problem without options agree: a token sees none that follows."""
+    p = sa.Problem(kv_heads=1, n_q=9, n_k=9, d=4)
+    run = sa.Machine(name="m", sram=1 << 30).run(sa.algorithms[algorithm], *draw_qkv(p), steps=5, Br=2, Bc=3)
+    assert run.kernels == sa.closed_form(algorithm, p, Br=2, Bc=3, sram=1 << 30, steps=5).kernels
+
+
 @pytest.mark.parametrize("splits", [1, 2])
 def test_two_heads_in_one_block_of_rows_keep_their_queries_for_the_keys_of_both(splits):
     """Rows 3, 0, 1 of two heads see a block of keys each; only where one thread block visits both does Q live on beside the first."""

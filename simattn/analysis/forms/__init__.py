@@ -26,6 +26,7 @@ FORMS = {
     )
 }  # fmt: skip
 PACKED = ("split_kv", "incremental", "paged", "mla")
+CAUSAL = ("recompute_decode", "incremental")  # by what they do, whatever the problem says
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,8 @@ def closed_form(
     """
     if algorithm not in FORMS:
         raise ValueError(unknown("algorithm with closed forms", algorithm, FORMS))
+    if algorithm in CAUSAL:
+        problem = replace(problem, causal=True)
     return Form(
         *FORMS[algorithm](
             Symbols(problem, Br, Bc, sram=sram, splits=splits, packed=algorithm in PACKED, steps=steps, tokens=tokens),
