@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 import simattn as sa
 from simattn import kernels
+from simattn.analysis.forms import closed_form_of_steps
 from simattn.hierarchy.counts import KernelCounts
 
 
@@ -17,6 +18,41 @@ def test_run_equals_closed_form_to_the_byte(algorithm, data, sram):
     """Every count of every kernel of an execution equals the formula, at any shape, block, head count, type and option."""
     case = data.draw(cases(algorithm))
     equal_or_overflow(case.run, case.form(sram), sram)
+
+
+@pytest.mark.parametrize("algorithm", [f.__name__ for f in kernels.DECODING])
+def test_decoding_is_causal_whatever_the_problem_says(algorithm):
+    """A run without options and the form of a problem without options agree: a token sees none that follows."""
+    p = sa.Problem(kv_heads=1, n_q=9, n_k=9, d=4)
+    run = sa.Machine(name="m", sram=1 << 30).run(sa.algorithms[algorithm], *draw_qkv(p), steps=5, Br=2, Bc=3)
+    assert run.kernels == sa.closed_form(algorithm, p, Br=2, Bc=3, sram=1 << 30, steps=5).kernels
+
+
+@pytest.mark.parametrize("splits", [1, 2])
+def test_two_heads_in_one_block_of_rows_keep_their_queries_for_the_keys_of_both(splits):
+    """Rows 3, 0, 1 of two heads see a block of keys each; only where one thread block visits both does Q live on beside the first."""
+    p = sa.Problem(heads=2, kv_heads=1, n_q=4, n_k=4, d=1, window=(0, 0))
+    form = sa.closed_form("split_kv", p, Br=3, Bc=3, sram=1 << 30, splits=splits)
+    run = sa.Machine(name="m", sram=1 << 30).run(sa.split_kv, *draw_qkv(p), window=(0, 0), Br=3, Bc=3, splits=splits)
+    assert run.kernels == form.kernels
+
+
+@pytest.mark.parametrize("algorithm", ["naive", "split_kv", "paged", "mla"])
+@given(data=st.data(), first=st.integers(1, 30), steps=st.integers(1, 30), Br=st.integers(1, 5), Bc=st.integers(1, 12))
+def test_the_form_of_many_steps_is_the_sum_of_their_forms(algorithm, data, first, steps, Br, Bc):
+    """Steps of one query, each on a key more than the last, count together what they count one by one; the largest peak and footprint."""
+    sram = data.draw(st.sampled_from([1 << 30, 256, 64]))  # of S, all rows fit, some do, none does
+    lengths = np.arange(first, first + steps)
+    splits = np.array([data.draw(st.integers(1, 3)) if algorithm in ("split_kv", "paged") else 1 for _ in lengths])
+    shape = dict(heads=3, kv_heads=1, n_q=1, d=5, d_v=2, dtype=data.draw(st.sampled_from(["float32", "float8_e5m2"])))
+    one_by_one = []
+    for n, s in zip(lengths.tolist(), splits.tolist(), strict=True):
+        room = -(-n // Bc) * Bc if algorithm == "paged" else n
+        p = sa.Problem(**shape, n_k=room, kv_len=n)
+        one_by_one.append(sa.closed_form(algorithm, p, Br=Br, Bc=Bc, sram=sram, splits=s))
+    found = closed_form_of_steps(algorithm, p, lengths, splits, Br=Br, Bc=Bc, sram=sram)
+    assert found.total == sum((form.total for form in one_by_one), KernelCounts())
+    assert found.hbm_footprint == max(form.hbm_footprint for form in one_by_one)
 
 
 @pytest.mark.parametrize("algorithm", [f.__name__ for f in kernels.FORWARD])

@@ -104,4 +104,4 @@ def _at(name: str, at: Any) -> str:
 
 
 def _share(x: float) -> str:
-    return f"{x:.2g} of the row's own size" if math.isfinite(x) else "beyond the row's own size"
+    return f"{x:.2g} times the row's own size" if math.isfinite(x) else "beyond the row's own size"

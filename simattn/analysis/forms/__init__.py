@@ -29,6 +29,7 @@ FORMS = {
     )
 }  # fmt: skip
 PACKED = ("split_kv", "incremental", "paged", "mla")
+CAUSAL = ("recompute_decode", "incremental")  # by what they do, whatever the problem says
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,8 @@ def closed_form(
         raise ValueError(
             f"block_mask has shape {(len(kinds), len(kinds[0]))}: blocks of {Br} × {Bc} make {made}; give other Br and Bc"
         )
+    if algorithm in CAUSAL:
+        problem = replace(problem, causal=True)
     return Form(
         *FORMS[algorithm](
             Symbols(problem, Br, Bc, sram=sram, splits=splits, packed=algorithm in PACKED, steps=steps, tokens=tokens),
