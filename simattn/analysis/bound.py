@@ -36,9 +36,8 @@ class Moments:
         self._kind, self._scale, self._cap = kind, abs(scale_of(q.shape[3], options.get("scale"))), options.get("softcap")
         self._kept = 1 / (1 - options.get("dropout", 0.0))
         shape = (*q.shape[:3], v.shape[3])
-        self._summed, self._accumulated, self._weighed, self._scored, self._moved, self._below = (
-            np.zeros(shape, kind) for _ in range(6)
-        )
+        self._summed, self._accumulated, self._weighed, self._scored, self._moved = (np.zeros(shape, kind) for _ in range(5))
+        self._net, self._gross, self._square = (np.zeros(shape, kind) for _ in range(3))  # Σv, Σ|v|, Σv² over the keys in reach
         self._p_eps, self._p_sigma, self._p_sigma2, self._lse_eps, self._lse_sigma, self._l = (
             np.zeros(shape[:3]) for _ in range(6)
         )
@@ -63,7 +62,7 @@ class Moments:
             top = s.S.argmax(axis=1)
             kept = np.broadcast_to(np.asarray(s.kept, kind), P.shape)
             apart = np.abs(kept[every, top][:, None] * v[top] - (O / self.units_of_v[s.kv_head]).astype(kind))
-            v = np.abs(v)
+            signed, v = v, np.abs(v)
             others = P.copy()
             others[every, top] = 0
 
@@ -78,8 +77,9 @@ class Moments:
             self._accumulated[at] = (moved * kept) @ v + first(P * eps) * apart
             self._lse_eps[at] = (P * eps).sum(axis=1)
             if units.narrow:
-                sums = np.concatenate([np.zeros((1, v.shape[1])), v.cumsum(axis=0, dtype=np.float64)])
-                self._below[at] = sums[s.last - s.keys.start] - sums[s.first - s.keys.start]
+                for of, x in ((self._net, signed), (self._gross, v), (self._square, v * v)):
+                    sums = np.concatenate([np.zeros((1, v.shape[1])), x.cumsum(axis=0, dtype=np.float64)])
+                    of[at] = sums[s.last - s.keys.start] - sums[s.first - s.keys.start]
                 sigma = kind(units.u_z) * np.maximum(np.abs(S), np.abs(X) * np.asarray(s.fade, kind)) + kind(units.eta_z)
                 sigma = np.where(weighs, sigma, 0)
                 self._lse_sigma[at] = (P * sigma).sum(axis=1)
@@ -124,15 +124,18 @@ class Moments:
             base += (1 + again) * units.eta_s
             likely, worst = base, base
             if narrow:
-                lost = (units.eta_s + units.eta_z) if r else units.eta_s / np.where(l > 0, l, 1)  # of P normalised, or not
+                lost = (
+                    (units.eta_s + units.eta_z) if r else units.eta_s / np.where(l > 0, l, 1)
+                )  # of each weight, normalised or not
+                lost = lost * unit * self._kept
                 linear = units.u_s + rounding.weights * units.u_z
-                base = base + lost * self._below * unit * self._kept + linear * o
+                base = base + linear * o
                 rho2 = units.u_s**2 + rounding.weights * units.u_z**2
                 variance = rho2 * weighed + again * units.u_s**2 * (o**2 + weighed)
                 if r:
                     variance += r * (moved2 + o**2 * p_sigma2)
-                likely = base + FACTOR * np.sqrt(variance)
-                worst = base + (r * (scored + o * p_sigma) if r else 0) + (linear + again * units.u_s) * summed
+                likely = base + lost * (np.abs(self._net) + FACTOR * np.sqrt(self._square)) + FACTOR * np.sqrt(variance)
+                worst = base + lost * self._gross + (r * (scored + o * p_sigma) if r else 0) + (linear + again * units.u_s) * summed
             told = (self._told(r)[..., None] <= NOTHING) & np.isfinite(worst)
             anything = 2 * unit * self._kept
             empty = summed == 0
