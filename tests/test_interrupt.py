@@ -51,6 +51,16 @@ def test_ctrl_c_while_something_loads(tmp_path, module):
     assert interrupted(tmp_path, HOOK.format(name=module)) == INTERRUPTED
 
 
+def test_ctrl_c_that_an_import_makes_an_error_of(tmp_path):
+    """Some extension modules say that their initialisation failed: it was Ctrl-C all the same."""
+    hook = HOOK.format(name="matplotlib").replace(
+        "os.kill(os.getpid(), signal.SIGINT)",
+        "\n            try:\n                raise KeyboardInterrupt\n            except KeyboardInterrupt as ctrl_c:\n"
+        "                raise ImportError('initialization failed') from ctrl_c",
+    )
+    assert interrupted(tmp_path, hook) == INTERRUPTED
+
+
 AUDIT = """
 def audit(event, arguments):
     if event == "os.rename":

@@ -13,7 +13,6 @@ from ..hierarchy.lanes import CACHE
 from ..hierarchy.machine import BLOCK_SIZES, Machine
 from ..hierarchy.memory import available
 from ..kernels.split_kv import num_splits
-from .forms import FORMS, closed_form
 from .inputs import Array
 from .options import Options
 from .symbols import Problem
@@ -127,6 +126,8 @@ def _run(name: str, p: Problem, machine: Machine, own: dict[str, Any], *, backwa
 
 def _form(algorithm: str, p: Problem, machine: Machine, blocks: dict[str, int], own: dict[str, Any]) -> Any:
     """The algorithm's closed form; where it needs what is not known here, that of flash2, which is not less."""
+    from .forms import FORMS, closed_form  # noqa: PLC0415 - every import of the package would wait for them
+
     splits = own.get("splits")
     if splits is None:
         splits = num_splits(machine, p.lanes, p.n_q, p.d, p.n_k, blocks["Br"]) if algorithm == "split_kv" and machine.sms else 1

@@ -33,14 +33,12 @@ def posed(w: Workload, window: tuple[int | None, int | None] | None = None) -> P
 def accepted(works: Sequence[Work]) -> list[float]:
     """The seconds of each stage. ValueError for what this computer cannot hold, or would take over an hour for; a line for over a minute."""
     for work in works:
-        why = work.beyond_memory()
-        if why is None and work.seconds > HOUR:
-            why = f"{'more than' if work.least else 'about'} {time_text(work.seconds)}"
-        if why is not None:
+        if why := work.beyond_memory():
             raise ValueError(f"{_said(work.problem)} takes {why}: {REMEDY}; {COUNTS}")
-    seconds = sum(work.seconds for work in works)
+    seconds, longest = sum(work.seconds for work in works), max(works, key=lambda work: work.seconds)
     if seconds > HOUR:
-        raise ValueError(f"this takes about {time_text(seconds)}: {REMEDY}; {COUNTS}")
+        about = "more than" if longest.least else "about"
+        raise ValueError(f"{_said(longest.problem)} takes {about} {time_text(seconds)}: {REMEDY}; {COUNTS}")
     if seconds > MINUTE:
         typer.echo(fitting(f"simattn: this takes about {time_text(seconds)}; Ctrl-C ends it", sys.stderr), err=True)
     return [second for work in works for second in work.stages.values()]
