@@ -10,14 +10,14 @@ from ..kernels import orthogonal_features
 from .inputs import Workload
 
 DEFAULTS: Mapping[str, str] = {
-    "block_sparse": "block_mask: every block, of Br = Bc = 64",
-    "block_diagonal": "block: the largest divisor of N up to 128 and N/2",
-    "local_global": "block: the largest divisor of N up to 128 and N/2",
-    "longformer": "one_sided: 256, global_tokens: 0",
-    "bigbird": "block: the largest divisor of N up to 64, with 2 global, 3 neighbouring and 3 random blocks",
-    "linformer": "E = F: a random projection to 256 keys, or to half of them if that is fewer; untrained",
-    "performer": "W: 256 random features, orthogonal in groups of d",
-    "dynamic_conv": "W: random kernels, 7 tokens wide; untrained",
+    "block_sparse": "every block of a block_mask, of Br = Bc = 64",
+    "block_diagonal": "block, the largest divisor of N up to 128 and N/2",
+    "local_global": "block, the largest divisor of N up to 128 and N/2",
+    "longformer": "one_sided = 256 and global_tokens = 0",
+    "bigbird": "block, the largest divisor of N up to 64, with 2 global, 3 neighbouring and 3 random blocks",
+    "linformer": "E = F, a random projection to 256 keys, or to half of them if that is fewer, untrained",
+    "performer": "W, 256 random features, orthogonal in groups of d",
+    "dynamic_conv": "W, random kernels, 7 tokens wide, untrained",
 }
 """Algorithm -> what it takes by default, for a help page. Others need nothing."""
 

@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 
 from ..analysis.compare import OTHER_INPUTS, Comparison, compare
+from ..analysis.defaults import DEFAULTS
 from ..analysis.inputs import Array, Workload, checked_qkv, draw
 from ..analysis.options import Options
 from ..analysis.scenarios import SCENARIOS, Scenario, asked, play, ways
@@ -39,9 +40,10 @@ NEEDS = {"decoding": " (with --causal)", "backward": " (with --backward)"}
 EPILOG = "\n\n".join(
     [
         *(f"Algorithms, {group}{NEEDS.get(group, '')}: {', '.join(known)}." for group, known in GROUPED.items() if known),
+        f"What an algorithm takes unless told otherwise: {'; '.join(f'{name}, {its}' for name, its in DEFAULTS.items())}.",
         f"Types: {', '.join(STORAGE)}.",
         f"Machines: {', '.join(m.name for m in machines())}.",
-        "Exit codes: 1 where an algorithm of --algorithms did not fit, 2 where nothing was run, which one line on stderr explains.",
+        "Exit codes: 1 where an algorithm of --algorithms did not fit or refused, 2 where nothing was run, which one line on stderr explains.",
     ]
 )
 
