@@ -18,11 +18,14 @@ from .analysis.compare import Comparison, compare
 from .analysis.quantize import hadamard, quantize
 from .analysis.truth import attention_truth
 from .hierarchy.catalogue import machine, machines
-from .hierarchy.errors import HbmOverflow, SramOverflow
-from .hierarchy.given import each, pool
+from .hierarchy.decode import load_recording
+from .hierarchy.device import KiB
+from .hierarchy.errors import HbmOverflow, RecordingError, SramOverflow
+from .hierarchy.given import each, pool, spec
 from .hierarchy.grid import blocks, size
 from .hierarchy.lanes import packs_groups
-from .hierarchy.machine import KiB, Machine
+from .hierarchy.machine import Machine
+from .hierarchy.recording import Recording
 from .hierarchy.run import Run
 from .kernels import (
     algorithms,
@@ -66,12 +69,12 @@ LATER = {"gpu": ".gpu", "closed_form": ".analysis.forms", "Problem": ".analysis.
 __version__ = "0.1.0"
 
 __all__ = [
-    "Comparison", "HbmOverflow", "KiB", "Machine", "Problem", "Run", "SramOverflow", "algorithms", "attention",
+    "Comparison", "HbmOverflow", "KiB", "Machine", "Problem", "Recording", "RecordingError", "Run", "SramOverflow", "algorithms", "attention",
     "attention_backward", "attention_truth", "bigbird", "block_diagonal", "block_sparse", "blocks", "closed_form", "compare",
     "dynamic_conv", "each", "flash1", "flash1_backward", "flash2", "flash2_backward", "flash3_fp8", "gpu", "hadamard",
-    "incremental", "layer_norm", "linformer", "local_global", "longformer", "machine", "machines", "mla", "naive",
+    "incremental", "layer_norm", "linformer", "load_recording", "local_global", "longformer", "machine", "machines", "mla", "naive",
     "naive_backward", "online_softmax", "orthogonal_features", "packs_groups", "paged", "performer", "pool", "quantize",
-    "recompute_decode", "row_sum", "size", "split_kv", "tiled_matmul", "transpose", "unfused_chain", "unfused_chain_backward",
+    "recompute_decode", "row_sum", "size", "spec", "split_kv", "tiled_matmul", "transpose", "unfused_chain", "unfused_chain_backward",
 ]  # fmt: skip
 
 

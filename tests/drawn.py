@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pytest
 from conftest import ROOMY
 from hypothesis import strategies as st
 
@@ -63,33 +64,67 @@ def draw_options(p, seed=0):
     return options
 
 
-def equal_or_overflow(run_on, form, sram):
-    """An execution counts what the formula says; or it does not fit, and the formula says so too."""
+def equal_or_overflow(case, form, sram):
+    """An execution counts what the formula says, and so does counting on shapes alone; or it does not fit, and both say so too."""
+    machine = sa.Machine(name="m", sram=sram, sms=4)
     try:
-        run = run_on(sa.Machine(name="m", sram=sram, sms=4))
+        run = case.run(machine)
     except sa.SramOverflow:
         assert form.total.peak_sram > sram
+        with pytest.raises(sa.SramOverflow):
+            case.count(machine)
     else:
+        counted = case.count(machine)
+        assert (counted.kernels, counted.tensors, counted.hbm_footprint) == (run.kernels, run.tensors, run.hbm_footprint)
         assert run.kernels == form.kernels
         assert run.hbm_footprint == form.hbm_footprint
         assert form.total.peak_sram <= sram
 
 
+def spec_of(x):
+    return sa.spec(x.shape, x.dtype)
+
+
 @dataclass(frozen=True)
 class Case:
-    """An exact algorithm on a problem: what a run takes, and what of it the closed form is told. Bc: the page, for `paged`."""
+    """An algorithm on a problem: what a run takes, and what of it the closed form is told. Bc: the page, for `paged`."""
 
     algorithm: str
     p: sa.Problem
     arrays: list[Any]
     options: dict[str, Any]
-    Br: int
-    Bc: int
+    Br: int | None
+    Bc: int | None
     own: dict[str, int]  # splits, steps, tokens
 
+    @property
+    def named(self):
+        """What is given by name."""
+        blocks = {"Br": self.Br, "Bc": None if self.algorithm == "paged" else self.Bc}
+        return self.options | self.own | {name: size for name, size in blocks.items() if size is not None}
+
     def run(self, machine):
-        blocks = {"Br": self.Br} | ({} if self.algorithm == "paged" else {"Bc": self.Bc})
-        return machine.run(sa.algorithms[self.algorithm], *self.arrays, **self.options, **self.own, **blocks)
+        return machine.run(sa.algorithms[self.algorithm], *self.arrays, **self.named)
+
+    def on_specs(self):
+        """The same with specs in place of arrays, for counting."""
+        specs = [sa.pool(spec_of(x.values)) if not isinstance(x, np.ndarray) else spec_of(x) for x in self.arrays]
+        named = {
+            name: spec_of(x) if isinstance(x, np.ndarray) and x.dtype.kind not in "iu" else x for name, x in self.named.items()
+        }
+        return (sa.algorithms[self.algorithm], *specs), named
+
+    def count(self, machine):
+        args, named = self.on_specs()
+        return machine.count(*args, **named)
+
+    def record(self, machine):
+        args, named = self.on_specs()
+        return machine.record(*args, **named)
+
+    def values(self):
+        """What a recording is run on: the arrays, and those among the options that do not steer."""
+        return self.arrays, {name: x for name, x in self.options.items() if isinstance(x, np.ndarray) and x.dtype.kind not in "iu"}
 
     def form(self, sram):
         return sa.closed_form(self.algorithm, self.p, Br=self.Br, Bc=self.Bc, sram=sram, **self.own)

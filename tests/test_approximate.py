@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from conftest import ROOMY
-from drawn import draw_options, draw_qkv, equal_or_overflow, problems
+from drawn import Case, draw_options, draw_qkv, equal_or_overflow, problems
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -65,7 +65,7 @@ def test_run_equals_closed_form_to_the_byte(name, data):
     p, options, own, form, (Br, Bc), blocks = data.draw(cases(name))
     sram = data.draw(st.sampled_from([1 << 30, 2048, 1024]))
     expected = sa.closed_form(name, p, Br=Br, Bc=Bc, sram=sram, **form)
-    equal_or_overflow(lambda gpu: gpu.run(sa.algorithms[name], *draw_qkv(p), **options, **own, **blocks), expected, sram)
+    equal_or_overflow(Case(name, p, draw_qkv(p), options | own, blocks.get("Br"), blocks.get("Bc"), {}), expected, sram)
 
 
 REAL = {

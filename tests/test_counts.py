@@ -17,7 +17,7 @@ from simattn.hierarchy.counts import KernelCounts
 def test_run_equals_closed_form_to_the_byte(algorithm, data, sram):
     """Every count of every kernel of an execution equals the formula, at any shape, block, head count, type and option."""
     case = data.draw(cases(algorithm))
-    equal_or_overflow(case.run, case.form(sram), sram)
+    equal_or_overflow(case, case.form(sram), sram)
 
 
 @pytest.mark.parametrize("algorithm", [f.__name__ for f in kernels.DECODING])
@@ -160,9 +160,9 @@ def test_what_each_operation_costs():
                 "same type": lambda: x.astype("float32"), "where": lambda: np.where(m, x, 0.0), "index": lambda: i + 1, "full": lambda: sram.full((2, 3), 1.0),
                 "index mask": lambda: np.where(i < 2, x, 0.0), "arange": lambda: sram.arange(slice(0, 4)),
             }.items():  # fmt: skip
-                before = len(sram._log)
+                before = len(sram._program.records)
                 operation()
-                counted = sum((op.counts for op, *_ in sram._log[before:]), start=sa.hierarchy.counts.Counts())
+                counted = sum((op.counts for op, *_ in sram._program.records[before:]), start=sa.hierarchy.counts.Counts())
                 costs[name] = (counted.sram_read, counted.sram_write, counted.matmul_flops, counted.vector_flops, counted.exps)
             sram.store(O, x)
         return O

@@ -1,5 +1,6 @@
 """A thread block is recorded and executed when it has ended: nobody can tell that from computing each operation at once."""
 
+import itertools
 import tracemalloc
 from unittest import mock
 
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import simattn as sa
-from simattn.hierarchy import gpu as machinery
+from simattn.hierarchy.interpret import execute, threads
 
 VIEWS = {
     "whole": lambda x: x,
@@ -48,9 +49,9 @@ def square(x, zeros):
 @settings(max_examples=300)
 @given(
     programs=st.lists(st.lists(STEPS, max_size=14), min_size=1, max_size=3), heads=st.sampled_from([(1, 1), (2, 1), (4, 2)]),
-    batch=st.sampled_from([1, 12, 1000]),
+    batch=st.sampled_from([1, 12, 1000]), workers=st.sampled_from([1, 2, 3]),
 )  # fmt: skip
-def test_what_is_recorded_gives_what_numpy_gives_at_once(programs, heads, batch):
+def test_what_is_recorded_gives_what_numpy_gives_at_once(programs, heads, batch, workers):
     """Any straight line of operations, views, loads, stores, atomic adds and looks, in several thread blocks, against plain NumPy."""
     rng = np.random.default_rng(0)
     X, Y = (rng.integers(0, 8, (1, h, 24, 4)).astype(float) for h in heads)
@@ -108,8 +109,8 @@ def test_what_is_recorded_gives_what_numpy_gives_at_once(programs, heads, batch)
             A[24 * p + 20 : 24 * p + 24] = square(tiles[-1], zeros)
         return A, S, seen
 
-    with mock.patch.object(machinery, "BATCH", batch), np.errstate(invalid="ignore"):
-        run = ROOMY.run(kernel, X, Y)
+    with mock.patch.object(threads, "BATCH", batch), np.errstate(invalid="ignore"):
+        run = ROOMY.run(kernel, X, Y, workers=workers)
         expected = [plainly(X[0, h], Y[0, h * heads[1] // heads[0]]) for h in range(heads[0])]
     for h, (A, S, seen) in enumerate(expected):
         assert np.array_equal(run.outputs["A"][0, h], A, equal_nan=True)
@@ -136,6 +137,73 @@ def test_a_load_has_what_was_stored_before_it():
     assert np.array_equal(run.outputs["B"], X)
 
 
+ALGORITHMS = ["naive", "flash1", "flash2", "split_kv", "flash1_backward", "flash2_backward", "unfused_chain_backward"]
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_any_number_of_threads_gives_the_same_bits(algorithm):
+    """Outputs and counts are those of one thread, whatever the number and the batch: gradients that atomics add up, too."""
+    rng = np.random.default_rng(0)
+    Q, K, V = (rng.standard_normal((1, heads, 100, 8)).astype(np.float16) for heads in (4, 2, 2))
+    options = {"causal": True, "Br": 8, "Bc": 16} | ({"splits": 3} if algorithm == "split_kv" else {})
+    arrays, stored = (Q, K, V), {}
+    if algorithm.endswith("_backward"):
+        forward = ROOMY.run(sa.unfused_chain, Q, K, V, return_P=True, **options)
+        stored = {"P": forward.outputs["P"]} if algorithm == "unfused_chain_backward" else {}
+        arrays = (Q, K, V, forward.output, forward.outputs["lse"], forward.output)
+    one = ROOMY.run(sa.algorithms[algorithm], *arrays, workers=1, **options, **stored)
+    for workers, batch in itertools.product((2, 3, 7), ((1, 1), (200, 2), (20_000, 16))):
+        with mock.patch.object(threads, "BATCH_A_THREAD", batch):
+            several = ROOMY.run(sa.algorithms[algorithm], *arrays, workers=workers, **options, **stored)
+        assert {name: x.tobytes() for name, x in several.outputs.items()} == {name: x.tobytes() for name, x in one.outputs.items()}
+        assert several.kernels == one.kernels
+
+
+def test_threads_add_in_the_order_of_the_thread_blocks():
+    """A thread block that is executed first, because it is short, waits with its atomic additions for those before it."""
+    X = np.random.default_rng(0).standard_normal((8, 64), np.float32)
+
+    def kernel(gpu, X):
+        S = gpu.empty((1, 64), name="S", dtype="float16")
+        for sram, _ in gpu.launch("zero", [0]):
+            sram.store(S, sram.zeros((1, 64)))
+        for sram, k in gpu.launch("add", range(8)):
+            x = sram.load(X[k : k + 1])
+            for _ in range(2000 if k % 2 == 0 else 1):
+                x = x + 0.0
+            sram.atomic_add(S, x)
+        return S
+
+    expected = np.zeros((1, 64), np.float16)
+    for x in X:
+        expected = (expected.astype(np.float32) + x).astype(np.float16)
+    runs = [ROOMY.run(kernel, X, workers=n).output.tobytes() for n in (1, 2, 2, 4, 4)]
+    assert set(runs) == {expected.tobytes()}
+
+
+@pytest.mark.parametrize("workers", [0, -1, 1.5, True, "2"])
+def test_a_number_of_threads_is_a_whole_number(workers):
+    """Fewer than one thread, a fraction, a boolean and text are refused before anything runs."""
+    with pytest.raises((ValueError, TypeError), match="workers="):
+        ROOMY.run(sa.flash2, *[np.ones((4, 4), np.float32)] * 3, workers=workers)
+
+
+def test_an_error_in_a_thread_is_raised():
+    """What fails while several threads execute is raised once, and no thread waits for a turn that never comes."""
+    X = np.ones((64, 4), np.float32)
+
+    def kernel(gpu, X):
+        S = gpu.empty((4, 4), name="S")
+        for sram, _ in gpu.launch("zero", [0]):
+            sram.store(S, sram.zeros((4, 4)))
+        for sram, i in gpu.launch("add", sa.blocks(64, 4)):
+            sram.atomic_add(S, np.exp(sram.load(X[i])))
+        return S
+
+    with mock.patch.object(execute, "add", side_effect=ZeroDivisionError), pytest.raises(ZeroDivisionError):
+        ROOMY.run(kernel, X, workers=3)
+
+
 @pytest.mark.parametrize("batch", [1, 1000])
 def test_a_look_changes_no_bit(batch):
     """Atomic adds round each time, so their order shows: it is that of the thread blocks, whether somebody looks meanwhile or not."""
@@ -153,7 +221,7 @@ def test_a_look_changes_no_bit(batch):
             sram.atomic_add(S, x * 0.3)
         return S
 
-    with mock.patch.object(machinery, "BATCH", batch):
+    with mock.patch.object(threads, "BATCH", batch):
         looked, unseen = (ROOMY.run(kernel, X, look=look).output for look in (True, False))
     expected = np.zeros((4, 4), np.float16)
     for i in range(0, 64, 4):
@@ -324,6 +392,25 @@ def test_an_overflow_that_was_caught_is_not_executed_by_a_look():
 
 def test_how_to_execute_is_not_kept_longer_than_the_log():
     """Beyond the logs that are remembered, a thread block leaves its counts in the ledger and nothing that grows with its length."""
-    from simattn.hierarchy import account
+    from simattn.hierarchy.interpret import working_set
 
-    assert not {"takes", "ends"} & set(account.Block.__dataclass_fields__)
+    def kernel(gpu, X):
+        O = gpu.empty(X.shape, name="O")
+        for sram, i in gpu.launch("kernel", sa.blocks(X.shape[0], 1)):
+            x = sram.load(X[i])
+            for _ in range(100 + i.start):  # no two logs are alike
+                x = x + 1
+            sram.store(O[i], x)
+        return O
+
+    def most(n):
+        tracemalloc.start()
+        try:
+            ROOMY.count(kernel, sa.spec((n, 1)))
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    with mock.patch.object(working_set, "REMEMBERED", 0):
+        most(10)
+        assert most(200) < most(100) * 1.8 + 200_000

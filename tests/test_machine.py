@@ -2,7 +2,7 @@
 
 import functools
 import gc
-import weakref
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -294,22 +294,20 @@ def test_what_is_no_algorithm_is_named():
 
 def test_a_run_leaves_no_scratch_behind():
     """When a run is over, its S and P are freed at once, not when the garbage collector comes by."""
-    Q = np.ones((256, 8), np.float32)
-    made = []
-
-    def watched(gpu, Q, K, V, **options):
-        outputs = sa.naive(gpu, Q, K, V, **options)
-        made.extend(weakref.ref(array._data) for array in gpu._made.values())
-        return outputs
-
+    Q = np.ones((512, 8), np.float32)
+    ROOMY.run(sa.naive, Q, Q, Q, Br=64, Bc=64)
     gc.disable()
+    tracemalloc.start()
     try:
-        run = ROOMY.run(watched, Q, Q, Q, Br=64, Bc=64)
-        alive = [r() is not None for r in made]
+        run = ROOMY.run(sa.naive, Q, Q, Q, Br=64, Bc=64)
+        left, most = tracemalloc.get_traced_memory()
     finally:
+        tracemalloc.stop()
         gc.enable()
-    assert alive == [False, False, True, True]  # S and P are gone; O and lse are the run's
-    assert run.output.shape == (256, 8)
+    S = 512 * 512 * 4
+    assert most > 2 * S
+    assert left < S / 2  # O and lse are the run's
+    assert run.output.shape == (512, 8)
 
 
 def test_a_machine_is_immutable_and_checked():

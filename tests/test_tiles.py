@@ -23,9 +23,9 @@ def look(body, *arrays, **options):
         O = gpu.empty((1, 1), name="O")
         for sram, _ in gpu.launch("kernel", [0]):
             tiles = [sram.load(x) for x in arrays]
-            before = len(sram._log)
+            before = len(sram._program.records)
             result = body(sram, *tiles)
-            seen.append(sum((operation.counts for operation, *_ in sram._log[before:]), Counts()))
+            seen.append(sum((operation.counts for operation, *_ in sram._program.records[before:]), Counts()))
             if result is not None:
                 seen.append(gpu.peek(result))
             sram.store(O, sram.zeros((1, 1)))

@@ -154,7 +154,7 @@ def has_lse(run: Any) -> bool:
     return "lse" in run.outputs if isinstance(run, Run) else True
 
 
-def stored_by_forward(name: str, qkv: tuple[Array, ...], options: dict[str, Any], own: dict[str, Any]) -> dict[str, Array]:
+def stored_by_forward(name: str, qkv: tuple[Array, ...], options: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
     """What the backward pass of `name` reads beside O and lse: P and what dropout kept, by a forward pass of the same blocks."""
     wanted = {"P", "keep", "P_kept"} & parameters(algorithms[f"{name}_backward"]) - own.keys()
     if not wanted:

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from ..hierarchy.call import BLOCK_SIZES
 from ..hierarchy.counts import KernelCounts
 from ..hierarchy.dtypes import accumulation_type, storage_type
 from ..hierarchy.lanes import CACHE
-from ..hierarchy.machine import BLOCK_SIZES, Machine
+from ..hierarchy.machine import Machine
 from ..hierarchy.memory import available
 from ..kernels.split_kv import num_splits
 from .inputs import Array

@@ -6,8 +6,9 @@ from importlib.resources import files
 from typing import Any
 
 from .checks import instance
+from .device import KiB
 from .errors import unknown
-from .machine import KiB, Machine
+from .machine import Machine
 
 FIGURES = ("sms", "mhz", "shared_memory", "registers", "l2", "hbm", "bandwidth", "tflops")
 

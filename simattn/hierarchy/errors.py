@@ -16,6 +16,14 @@ class HbmOverflow(MemoryError):
     """Inputs, outputs and footprint together exceed the GPU's memory."""
 
 
+class RecordingTooLarge(MemoryError):
+    """A recording would hold more operations than it may."""
+
+
+class RecordingError(ValueError):
+    """A file that is no recording, or one that was tampered with."""
+
+
 def unknown(kind: str, name: object, known: Iterable[str], elsewhere: Mapping[str, str] | None = None) -> str:
     """The message for a name that nobody knows, with the nearest that somebody does.
 

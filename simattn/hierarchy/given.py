@@ -1,5 +1,6 @@
 """What `gpu.run` is given beside plain arrays: values that differ from lane to lane, and pools of pages."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -7,11 +8,39 @@ from typing import Any
 import numpy as np
 
 from .checks import kind, shown
-from .dtypes import Data
+from .dtypes import BOOL, Data, DType, storage_type
 from .errors import unknown
 
 AXES = ("batch", "head")
 INTEGER = np.dtype(np.int32)  # in which HBM stores page tables and block masks
+
+
+@dataclass(frozen=True)
+class ArraySpec:
+    """The shape and the type of an array, without its values: what counting needs of it."""
+
+    shape: tuple[int, ...]
+    dtype: DType
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        return math.prod(self.shape) * self.dtype.itemsize
+
+
+def spec(shape: Any, dtype: Any = "float32") -> ArraySpec:
+    """An array for `gpu.count` and `gpu.record`: a shape (N, d) or (batch, heads, N, d), and a storage type or bool, without values.
+
+    >>> sa.spec((4, 16, 1024, 64), "float16").nbytes
+    8388608
+    """
+    lengths = tuple(shape) if isinstance(shape, Sequence) and not isinstance(shape, str) else (shape,)
+    if not lengths or not all(isinstance(n, int | np.integer) and not isinstance(n, bool) and n > 0 for n in lengths):
+        raise ValueError(f"spec of shape {shape!r}: give whole numbers from 1 on, as (batch, heads, N, d)")
+    return ArraySpec(tuple(map(int, lengths)), BOOL if dtype in (bool, "bool", BOOL) else storage_type(dtype))
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,14 +75,17 @@ def each(values: Sequence[Any] | Data, axis: str = "batch") -> Each:
 class Pool:
     """Pages of keys or values, shared by the whole batch: (pages, page, kv_heads, d)."""
 
-    values: Data
+    values: Data | ArraySpec
 
 
 def pool(x: Any) -> Pool:
     """A pool of pages (pages, page, kv_heads, d), as vLLM lays them out; the algorithm sees (pages, page, d) of its KV head."""
-    if not isinstance(x, np.ndarray) or x.ndim != 4:
+    if not isinstance(x, np.ndarray | ArraySpec) or x.ndim != 4:
         raise ValueError(f"a pool of {shown(x)}: give an array (pages, page, kv_heads, d)")
     return Pool(x)
+
+
+Given = ArraySpec | Pool | Each | Data
 
 
 def table(name: str, x: Data) -> Data:

@@ -1,69 +1,60 @@
-"""What an algorithm receives as `gpu`: HBM to allocate and thread blocks to launch, for one group of lanes."""
+"""What an algorithm receives as `gpu`: HBM to allocate and thread blocks to launch, for lanes that run side by side."""
 
-import contextvars
 import itertools
 import math
 import sys
-from collections import deque
-from collections.abc import Iterable, Iterator
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
-from .account import Account, Plan
+from .area import unwritten
+from .device import Device
 from .dtypes import BOOL, Data, DType, storage_type
 from .errors import HbmOverflow
-from .hbm import LANE_AXES, UNWRITTEN, HbmArray, unwritten
+from .hbm import HbmArray, Touched
 from .host import describe
-from .operations import Operation
+from .log import Array, Block, LaneShape, Reader, Source
+from .program import Context, Frame, Program
+from .source import CodeSource
 from .sram import Sram
 from .tile import Tile
-from .working_set import lives
 
-if TYPE_CHECKING:
-    from .machine import Machine
-BATCH = 1000  # operations recorded before they are executed: Python's and NumPy's work push each other out of the CPU's cache
-LARGE = 1 << 30  # bytes from which on it is worth asking whether this computer has them
+Look = Callable[[Block, Any], Data]
 
 
 class Gpu:
-    """The machine as one run of an algorithm sees it."""
+    """The device as one run of an algorithm sees it."""
 
     def __init__(
         self,
-        machine: "Machine",
+        context: Context,
+        readers: Sequence[Reader],
+        arrays: Mapping[str, Array],
         *,
-        acc: DType,
-        storage: DType,
-        numbers: Data,
-        packs: bool,
-        lanes: int,
+        total: int,
         common: frozenset[str],
         inputs: int,
-        account: Account,
+        look: Look | None,
     ) -> None:
-        self._machine, self._acc, self._total = machine, acc, lanes
-        self._storage, self._shape, self._lanes = storage, numbers.shape, numbers.size
-        self._numbers = None if packs else numbers  # of the lanes; a packed tile holds rows of several
-        self._common, self._inputs, self._account = common, inputs, account
-        self._known: dict[tuple[Any, ...], Operation] = {}
+        self._context, self._readers, self._look = context, readers, look
+        self._total, self._common, self._inputs = total, common, inputs
+        self._lanes = math.prod(context.lanes)
+        self._arrays = dict(arrays)  # by name, inputs first; thread blocks' logs speak of them
         self._made: dict[str, HbmArray] = {}
-        self._taken: set[str] = set()
         self._open: str | None = None
-        self._ended: deque[tuple[Sram, Plan]] = deque()
-        with np.errstate(all="ignore"):
-            self._context = contextvars.copy_context()
+        self._program: Program | None = None
+        self._launches = 0
 
     @property
-    def machine(self) -> "Machine":
-        """The machine that runs this."""
-        return self._machine
+    def machine(self) -> Device:
+        """The capacities and rates of what runs this."""
+        return self._context.device
 
     @property
     def acc(self) -> DType:
         """The type of sums, products, `zeros` and `full`: float64 for float64 inputs, else float32."""
-        return self._acc
+        return self._context.acc
 
     @property
     def lanes(self) -> int:
@@ -76,7 +67,7 @@ class Gpu:
         It can be loaded where something was stored, and returned when all of it was.
         """
         name = name or f"array{len(self._made)}"
-        if name in self._made or name in self._taken:
+        if name in self._arrays:
             raise ValueError(f"gpu.empty: there is an array {name!r} already")
         if (
             not isinstance(shape, tuple | list)
@@ -85,14 +76,16 @@ class Gpu:
         ):
             raise ValueError(f"gpu.empty {name!r} of shape {shape}: at least two dimensions, each at least 1")
         self._check_like(like, f"gpu.empty {name!r}")
-        kind = self._storage if dtype is None else BOOL if dtype == BOOL else storage_type(dtype)
-        lanes = self._shape if like is None else like._data.shape[:LANE_AXES]
-        nbytes = math.prod((*lanes, *map(int, shape))) * kind.itemsize
-        self._refuse_beyond_memory(name, nbytes)
-        refuse_beyond_host(name, nbytes)
-        made = HbmArray(name, np.full((*lanes, *shape), np.nan, kind), self, np.full(shape, UNWRITTEN, np.uint8))
-        self._made[name] = made
-        return made
+        kind = self._context.storage if dtype is None else BOOL if dtype == BOOL else storage_type(dtype)
+        array = Array(
+            name, tuple(map(int, shape)), kind, self._context.lanes if like is None else like._lane_shape, True, _name(like)
+        )
+        self._refuse_beyond_memory(array)
+        for reader in self._readers:
+            reader.array(array)
+        self._arrays[name] = array
+        self._made[name] = HbmArray(array, self._context, touched=Touched())
+        return self._made[name]
 
     def shares(self, array: HbmArray) -> bool:
         """Whether several heads read this array, as grouped heads do K and V: then dK and dV are sums over them."""
@@ -108,53 +101,55 @@ class Gpu:
         if not grid:
             raise TypeError(f"launch {kernel!r}: say over what, as gpu.launch({kernel!r}, blocks(N, Br))")
         self._check_like(like, f"launch {kernel!r}")
-        self._open = kernel
-        self._account.kernel(kernel)
-        return self._programs(kernel, grid, self._shape if like is None else like._data.shape[:LANE_AXES])
+        frame = sys._getframe(1)
+        return self._start(kernel, grid, like, frame, CodeSource(frame.f_code))
 
     def peek(self, tile: Any) -> Data:
         """A copy of a tile's values, for looking: nothing is counted, but the run says that it was peeked into.
 
         What the thread block recorded so far is executed, and all its tiles are kept until it ends, for what is read again is not known
-        yet. Of shape (r, c), or (batch, heads, r, c) of the heads that run side by side.
+        yet. Of shape (r, c), or (batch, heads, r, c) of the heads that run side by side. TypeError where there are no values.
         """
         if not isinstance(tile, Tile):
             raise TypeError(f"peek at {describe(tile)}: give a tile")
-        if tile._sram._gpu is not self:
+        if tile._program.context is not self._context:
             raise TypeError(f"peek at {tile!r}: it belongs to another run")
-        self._execute()
-        data = np.broadcast_to(tile._sram._look(tile), (*self._shape, *tile.shape))
-        self._account.peeked = True
-        return np.array(data[0, 0, 0] if self._lanes == 1 else data.reshape(self._shape[0], -1, *tile.shape))
+        if self._look is None:
+            raise TypeError(f"peek at {tile!r}: nothing is computed here, so it has no values; use gpu.run")
+        if tile._program is not self._program:
+            tile._program.refuse_after_the_end()
+        data = np.broadcast_to(self._look(self._block(tile._program), tile._operand), (*self._context.lanes, *tile.shape))
+        return np.array(data[0, 0, 0] if self._lanes == 1 else data.reshape(data.shape[0], -1, *tile.shape))
 
-    def _programs(self, kernel: str, grid: tuple[Iterable[Any], ...], lanes: tuple[int, ...]) -> Iterator[Any]:
-        for made in self._made.values():
-            np.bitwise_and(made._marks, UNWRITTEN, out=made._marks)  # type: ignore[arg-type]
-        recorded = 0
-        for index in zip(*grid, strict=True) if len(grid) == 1 else itertools.product(*grid):
-            sram = Sram(self, kernel, sys._getframe(1), lanes)
+    def _start(
+        self, kernel: str, grid: tuple[Iterable[Any], ...], like: HbmArray | None, frame: Frame, source: Source
+    ) -> Iterator[Any]:
+        """Begin a launch, whose operations are written where the frame stands."""
+        self._open = kernel
+        self._launches += 1
+        for reader in self._readers:
+            reader.launch(kernel, _name(like))
+        return self._programs(kernel, grid, self._context.lanes if like is None else like._lane_shape, frame, source)
+
+    def _programs(
+        self, kernel: str, grid: tuple[Iterable[Any], ...], lanes: LaneShape, frame: Frame, source: Source
+    ) -> Iterator[Any]:
+        for self._number, index in enumerate(zip(*grid, strict=True) if len(grid) == 1 else itertools.product(*grid)):
+            program = self._program = Program(self._context, kernel, self._launches, lanes, frame, source)
+            sram = Sram(program)
             yield (sram, *index)
-            log = sram._end()
-            block, plan = self._account.block(log)
-            if block.peak_sram > self.machine.sram:
-                raise sram._overflow(block.peak_at, lives(log).at(block.peak_at))
-            self._account.enter(kernel, block, math.prod(lanes))
-            self._ended.append((sram, plan))
-            recorded += len(log)
-            if recorded >= BATCH:
-                self._execute()
-                recorded = 0
-        self._execute()
+            sram._end()
+            self._program = None
+            block = self._block(program)
+            for reader in self._readers:
+                reader.block(block)
         self._open = None
 
-    def _execute(self) -> None:
-        """Execute the thread blocks that have ended, in order."""
-        while self._ended:
-            sram, plan = self._ended.popleft()
-            sram._execute(*plan)
+    def _block(self, program: Program) -> Block:
+        return Block(program.kernel, program.launch, self._number, program.lanes, program.records, program.source, self._arrays)
 
-    def _finish(self, result: Any) -> list[HbmArray]:
-        """The arrays that the algorithm returned; the rest is its footprint."""
+    def _finish(self, result: Any) -> list[Array]:
+        """The arrays that the algorithm returned, each written as a whole; what else it made is its footprint."""
         self._refuse_open("the end of the run")
         outputs = list(result) if isinstance(result, tuple) else [result]
         for output in outputs:
@@ -162,18 +157,15 @@ class Gpu:
                 raise TypeError(f"the algorithm returned {output!r}: return arrays made with gpu.empty, whole")
         if not outputs:
             raise TypeError("the algorithm returned no array: return at least one made with gpu.empty")
-        returned = {output.name for output in outputs}
-        if len(returned) < len(outputs):
+        if len({output.name for output in outputs}) < len(outputs):
             raise TypeError(f"the algorithm returned {', '.join(output.name for output in outputs)}: each array once")
         for output in outputs:
-            marks: Data = output._marks
-            if np.bitwise_and(marks, UNWRITTEN).any():
-                raise RuntimeError(
-                    f"output {output.name} {output.shape}: nothing wrote {unwritten(marks, output)}; store every slice of it"
-                )
-        self._account.footprint += sum(made._data.nbytes for name, made in self._made.items() if name not in returned)
-        self._made.clear()  # arrays know their run: without this they would wait for the garbage collector, S and P among them
-        return outputs
+            never = unwritten(output.name, output._touched.written, output._places())
+            if never is not None:
+                raise RuntimeError(f"output {output.name} {output.shape}: nothing wrote {never}; store every slice of it")
+        for reader in self._readers:
+            reader.end()
+        return [output._array for output in outputs]
 
     def _check_like(self, like: Any, what: str) -> None:
         if like is None:
@@ -187,23 +179,15 @@ class Gpu:
         if self._open is not None:
             raise RuntimeError(f"{what}: launch {self._open!r} is still open; run its loop over thread blocks to the end first")
 
-    def _refuse_beyond_memory(self, name: str, nbytes: int) -> None:
-        everywhere = sum(made._data.nbytes for made in self._made.values()) + nbytes
+    def _refuse_beyond_memory(self, array: Array) -> None:
+        everywhere = sum(made._array.nbytes for made in self._made.values()) + array.nbytes
         used = self._inputs + everywhere * self.lanes // self._lanes
         if self.machine.hbm is not None and used > self.machine.hbm:
             raise HbmOverflow(
-                f"array {name!r} brings HBM to {used:,} B, but {self.machine.name} has {self.machine.hbm:,} B; a shorter sequence, "
-                "fewer heads or another algorithm"
+                f"array {array.name!r} brings HBM to {used:,} B, but {self.machine.name} has {self.machine.hbm:,} B; a shorter "
+                "sequence, fewer heads or another algorithm"
             )
 
 
-def refuse_beyond_host(name: str, nbytes: int) -> None:
-    """MemoryError for an array that this computer could not hold, before the system ends the process for it."""
-    if nbytes < LARGE or not (meminfo := Path("/proc/meminfo")).exists():
-        return
-    available = next(int(line.split()[1]) * 1024 for line in meminfo.read_text().splitlines() if line.startswith("MemAvailable"))
-    if nbytes > available:
-        raise MemoryError(
-            f"array {name!r} takes {nbytes:,} B of this computer's memory, of which {available:,} B are free: a shorter "
-            "sequence, or an algorithm that keeps less"
-        )
+def _name(like: HbmArray | None) -> str | None:
+    return None if like is None else like.name

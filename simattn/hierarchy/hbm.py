@@ -1,74 +1,106 @@
-"""Arrays in HBM: a shape, a type and slicing. Values come by `sram.load` and go by `sram.store`."""
+"""Arrays in HBM, as an algorithm sees them: a shape, a type and slicing. Values come by `sram.load` and go by `sram.store`."""
 
 import math
 import operator
 from typing import Any, ClassVar, NoReturn
 
-import numpy as np
-
+from .area import Area, Box, boxes
 from .dtypes import Data, DType
+from .log import Array, LaneShape, Region
 from .operations import Operation
 from .sealed import Sealed
 
-LANE_AXES = 3  # (batch, kv_head, group) lead every array's data; the algorithm sees what follows
+Axes = tuple[int | range, ...]
 
-ALL_LANES = (slice(None),) * LANE_AXES
 
-UNWRITTEN = 1  # a bit of each element of what `gpu.empty` made, until something is stored there
-LOADED, STORED, ADDED = 2, 4, 8  # bits: what other thread blocks of the current launch did to an element
+class Touched:
+    """What thread blocks did to an array that an algorithm made: ever (`written`), and in one launch, but for the block that runs."""
+
+    __slots__ = ("added", "launch", "loaded", "stored", "written")
+
+    def __init__(self) -> None:
+        self.written = Area()
+        self.in_launch(0)
+
+    def in_launch(self, launch: int) -> "Touched":
+        """Of this launch: a new one begins with nothing."""
+        self.launch = launch
+        self.loaded, self.stored, self.added = Area(), Area(), Area()
+        return self
 
 
 class HbmArray(Sealed):
     """An array in HBM, or a slice of one. `shape` and `dtype` are what one lane sees."""
 
-    __slots__ = ("_data", "_load", "_marks", "_name", "_run", "_views")
+    __slots__ = ("_array", "_axes", "_boxes", "_load", "_region", "_run", "_table", "_touched", "_views")
     _remedy: ClassVar[str] = "it lies in HBM: load it first, with sram.load(...)"
 
-    def __init__(self, name: str, data: Data, run: object, marks: Data | None = None) -> None:
-        self._name = name
-        self._data = data
-        self._run = run
-        self._marks = marks  # inputs have none: they are read-only, and no result may be written in their memory
-        if marks is None:
-            data.flags.writeable = False
+    def __init__(
+        self, array: Array, run: object, axes: Axes | None = None, touched: Touched | None = None, table: Data | None = None
+    ) -> None:
+        self._array, self._run = array, run
+        self._axes = tuple(map(range, array.shape)) if axes is None else axes
+        self._region = Region(array.name, tuple(axis if isinstance(axis, int) else _slice(axis) for axis in self._axes))
+        self._touched = touched  # of an input nothing: it is read-only
+        self._table = table  # integers, which steer the program
+        self._boxes: list[Box] | None = None
         self._load: Operation | None = None  # what loading it is, once it was loaded
-        self._views: dict[tuple[int | None, ...] | None, HbmArray] = {}  # by row slice, for loops come back to the same ones
+        self._views: dict[tuple[int | None, ...], HbmArray] = {}  # by row slice, for loops come back to the same ones
 
     @property
     def name(self) -> str:
-        return self._name
+        return self._array.name
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return self._data.shape[LANE_AXES:]
+        return tuple(len(axis) for axis in self._axes if isinstance(axis, range))
 
     @property
     def dtype(self) -> DType:
-        return self._data.dtype
+        return self._array.dtype
+
+    @property
+    def _lane_shape(self) -> LaneShape:
+        return self._array.lanes
 
     @property
     def _lanes(self) -> int:
-        return math.prod(self._data.shape[:LANE_AXES])
+        return math.prod(self._array.lanes)
 
     def __getitem__(self, key: Any) -> "HbmArray":
         rows = (key.start, key.stop, key.step) if type(key) is slice else None
-        if (known := self._views.get(rows)) is not None:
+        if rows is not None and (known := self._views.get(rows)) is not None:
             return known
         keys = key if type(key) is tuple else (key,)
-        keys = tuple(self._plain(k) for k in keys)
-        marks = None if self._marks is None else self._marks[keys]
-        view = HbmArray(self._name, self._data[(*ALL_LANES, *keys)], self._run, marks)
+        axes, left = [], list(map(self._plain, keys))
+        for number, axis in enumerate(self._axes):
+            axes.append(self._cut(number, axis, left.pop(0)) if isinstance(axis, range) and left else axis)
+        if left:
+            raise IndexError(f"{self!r}: {len(keys)} indices; it has {len(self.shape)} dimensions")
+        view = HbmArray(self._array, self._run, tuple(axes), self._touched, None if self._table is None else self._table[keys])
         if rows is not None:
             self._views[rows] = view
         return view
 
+    def _cut(self, number: int, axis: range, key: int | slice) -> int | range:
+        try:
+            return axis[key]
+        except IndexError:
+            raise IndexError(f"{self!r}: index {key} on axis {number}, which has {len(axis)} elements") from None
+
     def _plain(self, key: Any) -> int | slice:
-        """A key of plain integers, so that data and marks are sliced alike."""
+        """A key of plain integers."""
         if type(key) is int:
             return key
         if type(key) is not slice:
             raise TypeError(f"{self.name}[{key!r}]: arrays in HBM take slices, as {self.name}[0:64] or {self.name}[i, j]")
         return slice(*(None if part is None else operator.index(part) for part in (key.start, key.stop, key.step)))
+
+    def _places(self) -> list[Box]:
+        """The boxes that this slice is."""
+        if self._boxes is None:
+            self._boxes = list(boxes(self._axes))
+        return self._boxes
 
     def __repr__(self) -> str:
         return f"HBM array {self.name} {self.shape} {self.dtype.name}"
@@ -80,22 +112,8 @@ class HbmArray(Sealed):
         self._refuse(f"np.{function.__name__}")
 
 
-def unwritten(marks: Data, whole: HbmArray) -> str:
-    """How much of an array, or of the part of it that these marks are of, nothing has written, and the first slice of that."""
-    never, everywhere = marks == UNWRITTEN, np.zeros(whole.shape, np.bool_)
-    offset = marks.ctypes.data - whole._marks.ctypes.data  # type: ignore[union-attr]
-    np.ndarray(marks.shape, np.bool_, everywhere, offset, marks.strides)[...] = never  # one byte a mark, as a truth value
-    *lead, row, column = (int(i) for i in np.unravel_index(everywhere.argmax(), whole.shape))
-    plane = everywhere[tuple(lead)]
-    columns = _run(plane[row, column:])
-    rows = _run(plane[row:, column : column + columns].all(axis=1))
-    place = ", ".join([*map(str, lead), f"{row}:{row + rows}", f"{column}:{column + columns}"])
-    return f"{np.count_nonzero(never):,} of {marks.size:,} elements, the first {whole.name}[{place}]"
-
-
-def _run(truth: Data) -> int:
-    """How many are true before the first that is not."""
-    return len(truth) if truth.all() else int(truth.argmin())
+def _slice(axis: range) -> slice:
+    return slice(axis.start, None if axis.stop < 0 else axis.stop, axis.step)
 
 
 def _refused(symbol: str) -> Any:

@@ -5,6 +5,9 @@ from typing import Any
 import numpy as np
 
 from .hbm import HbmArray
+from .memory import available
+
+LARGE = 1 << 30  # bytes from which on it is worth asking whether this computer has them
 
 
 def scalar(x: Any) -> float:
@@ -21,3 +24,13 @@ def scalar(x: Any) -> float:
 
 def describe(x: Any) -> str:
     return f"a host array {x.shape} {x.dtype}" if isinstance(x, np.ndarray) else f"{type(x).__name__} {x!r:.60}"
+
+
+def refuse_beyond_host(name: str, nbytes: int) -> None:
+    """MemoryError for an array that this computer could not hold, before the system ends the process for it."""
+    free = available() if nbytes >= LARGE else None
+    if free is not None and nbytes > free:
+        raise MemoryError(
+            f"array {name!r} takes {nbytes:,} B of this computer's memory, of which {free:,} B are free: a shorter "
+            "sequence, or an algorithm that keeps less"
+        )

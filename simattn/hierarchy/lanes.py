@@ -3,21 +3,20 @@
 K and V have size 1 on `group` and broadcast: they are shared in memory, while counts stay per thread block.
 """
 
-import itertools
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
 
-from .checks import array
+from .arrays import checked, copied, shapes
 from .dtypes import Data
-from .given import Each, Pool, table
+from .given import ArraySpec, Each, Pool, table
+from .log import Array, LaneShape
 
 CACHE = 4 << 20  # bytes of tiles that should stay in the CPU's cache while lanes run side by side
-ALIGNMENT = 64
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -38,9 +37,13 @@ Selection = tuple[
 
 @dataclass(frozen=True)
 class Workload:
-    """The arrays of a run, with their lane axes. `flat`: they came as (N, d), without batch and heads."""
+    """The arrays of a run, with their lane axes; `data`, their values, unless specs were given. `flat`: they came as (N, d), without
+    batch and heads.
+    """
 
-    arrays: dict[str, Data]
+    arrays: dict[str, Array]
+    data: dict[str, Data]
+    tables: dict[str, Data]
     each: dict[str, Each]
     batch: int
     kv_heads: int
@@ -49,52 +52,63 @@ class Workload:
     flat: bool
 
     @classmethod
-    def of(cls, positional: Mapping[str, Any], keywords: Mapping[str, Any], pack: bool) -> "Workload":
-        """Arrange what a run was given: arrays (N, d) or (batch, heads, N, d), rows (n,), pools of pages, tables of integers, `each`.
+    def of(cls, positional: Mapping[str, Any], keywords: Mapping[str, Any], pack: bool, *, values: bool = True) -> "Workload":
+        """Arrange what a run was given: arrays (N, d) or (batch, heads, N, d), rows (n,), pools of pages, tables of integers,
+        `each`.
 
-        ValueError or TypeError names the one that does not fit.
+        values: False to look at their shapes alone. ValueError or TypeError names the one that does not fit.
         """
         given = {**positional, **keywords}
-        pools = {name: _checked(name, x.values) for name, x in given.items() if isinstance(x, Pool)}
+        pools = {name: checked(name, x.values, values) for name, x in given.items() if isinstance(x, Pool)}
         tables = {name: table(name, x) for name, x in keywords.items() if isinstance(x, np.ndarray) and x.dtype.kind in "iu"}
-        plain = {name: _checked(name, x) for name, x in given.items() if isinstance(x, np.ndarray) and name not in tables}
-        rows = {name: x[None] for name, x in plain.items() if x.ndim == 1}  # (1, n), the same for every lane
-        plain |= rows
+        plain = {
+            name: checked(name, x, values)
+            for name, x in given.items()
+            if isinstance(x, np.ndarray | ArraySpec) and name not in tables
+        }
+        rows = [name for name, x in plain.items() if x.ndim == 1]  # (1, n), the same for every lane
         leading = {name: x for name, x in plain.items() if name in positional and name not in rows}
-        dimensions = {x.ndim for x in leading.values()} or {x.ndim for name, x in rows.items() if name in positional}
+        dimensions = {x.ndim for x in leading.values()} or {2 for name in rows if name in positional}
         if len(dimensions) > 1:
-            raise ValueError(f"{_shapes(leading)}: give all of them as (N, d) or all as (batch, heads, N, d)")
-        four = {name: x if x.ndim == 4 else x[None, None] for name, x in plain.items()}
-        batches = {four[name].shape[0] for name in leading} or {1}
-        heads = {four[name].shape[1] for name in leading} | {x.shape[2] for x in pools.values()} or {1}
+            raise ValueError(f"{shapes(leading)}: give all of them as (N, d) or all as (batch, heads, N, d)")
+        four = {name: (*(1,) * (4 - x.ndim), *x.shape) for name, x in plain.items()}
+        batches = {four[name][0] for name in leading} or {1}
+        heads = {four[name][1] for name in leading} | {x.shape[2] for x in pools.values()} or {1}
         most, least = max(heads), min(heads)
         if len(batches) > 1:
-            raise ValueError(f"{_shapes(leading)}: the batch sizes {sorted(batches)} differ")
+            raise ValueError(f"{shapes(leading)}: the batch sizes {sorted(batches)} differ")
         if not heads <= {most, least} or most % least:
-            raise ValueError(f"{_shapes(leading)}: {most} heads cannot share {sorted(heads - {most})} KV heads evenly")
+            raise ValueError(f"{shapes(leading)}: {most} heads cannot share {sorted(heads - {most})} KV heads evenly")
         batch, group = batches.pop(), most // least
-        if pack and leading and four[next(iter(leading))].shape[1] != most:
-            raise ValueError(f"{_shapes(leading)}: the queries of a group are packed, so the first array has the most heads")
+        if pack and leading and four[next(iter(leading))][1] != most:
+            raise ValueError(f"{shapes(leading)}: the queries of a group are packed, so the first array has the most heads")
 
-        def arrange(name: str, x: Data) -> Data:
-            b, h, rows, columns = x.shape
+        def lanes_of(name: str) -> tuple[LaneShape, tuple[int, ...]]:
+            """The lane axes of an array, and what a lane sees of it."""
+            b, h, n, columns = four[name]
             if b not in (1, batch) or h not in (1, least, most):
                 raise ValueError(
-                    f"{name} has shape {x.shape}: it broadcasts to neither {batch} × {least} nor {batch} × {most} heads"
+                    f"{name} has shape {four[name]}: it broadcasts to neither {batch} × {least} nor {batch} × {most} heads"
                 )
             shared = (1, 1) if h == 1 else (least, 1) if h == least else (least, group)
             if pack and shared == (least, group):
-                return x.reshape(b, least, 1, group * rows, columns)
-            return x.reshape(b, *shared, rows, columns)
+                return (b, least, 1), (group * n, columns)
+            return (b, *shared), (n, columns)
 
-        copies = _copied(four | pools | tables)
-        arrays = {name: arrange(name, copies[name]) for name in four}
-        arrays |= {name: copies[name].transpose(2, 0, 1, 3)[None, :, None] for name in pools}
-        arrays |= {name: copies[name][None, None, None] for name in tables}
+        layouts = {name: lanes_of(name) for name in four}
+        layouts |= {name: ((1, x.shape[2], 1), (*x.shape[:2], x.shape[3])) for name, x in pools.items()}
+        layouts |= {name: ((1, 1, 1), x.shape) for name, x in tables.items()}
+        whole = plain | pools | tables
+        arrays = {name: Array(name, shape, whole[name].dtype, lanes, made=False) for name, (lanes, shape) in layouts.items()}
+        data = {}
+        if values:
+            copies = copied(whole)
+            data = {name: copies[name].reshape(*lanes, *shape) for name, (lanes, shape) in layouts.items() if name not in pools}
+            data |= {name: copies[name].transpose(2, 0, 1, 3)[None, :, None] for name in pools}
         eaches = {name: x for name, x in given.items() if isinstance(x, Each)}
-        workload = cls(arrays, eaches, batch, least, group, pack, dimensions == {2})
-        for name, values in eaches.items():
-            workload._check_each(name, values)
+        workload = cls(arrays, data, tables, eaches, batch, least, group, pack, dimensions == {2})
+        for name, each in eaches.items():
+            workload._check_each(name, each)
         return workload
 
     @property
@@ -103,9 +117,10 @@ class Workload:
         return self.batch, self.kv_heads, 1 if self.packed else self.group
 
     @property
-    def table_bytes(self) -> int:
-        """What the tables of every `each` take in HBM."""
-        return sum(x.nbytes for each in self.each.values() for x in each.values if isinstance(x, np.ndarray))
+    def nbytes(self) -> int:
+        """What all inputs take in HBM, the tables of every `each` among them."""
+        tables = sum(x.nbytes for each in self.each.values() for x in each.values if isinstance(x, np.ndarray))
+        return tables + sum(x.nbytes for x in self.arrays.values())
 
     def numbers_of(self, lanes: Selection) -> Data:
         """The number of each of these lanes, batch · heads + head."""
@@ -121,7 +136,7 @@ class Workload:
 
     def groups(self, lane_bytes: int) -> Iterator[Selection]:
         """Lanes that run side by side: whole groups of heads, evenly dealt, whose tiles stay in cache, with one value of each `each`."""
-        inputs = sum(x.size // math.prod(x.shape[:3]) * 8 for x in self.arrays.values())
+        inputs = sum(math.prod(x.shape) * 8 for x in self.arrays.values())
         room = max(1, CACHE // max(1, min(lane_bytes, inputs)) // self.lanes[2])
         for batch in self._alike("batch", self.batch):
             for heads in self._alike("head", self.kv_heads):
@@ -129,18 +144,50 @@ class Workload:
                     for k in _deal(len(heads), room):
                         yield _selection(batch[b], heads[k])
 
-    def take(self, name: str, lanes: Selection) -> Data:
-        """The part of an array that a group of lanes sees; an axis of length 1 broadcasts."""
-        x = self.arrays[name]
-        batch, heads = (s if n > 1 else slice(None) for s, n in zip(lanes, x.shape, strict=False))
-        return x[batch][:, heads]
+    def values(self, lanes: Selection) -> dict[str, Data]:
+        """The part of each array that a group of lanes sees; an axis of length 1 broadcasts."""
 
-    def value(self, name: str, lanes: Selection) -> Any:
+        def part(x: Data) -> Data:
+            batch, heads = (s if n > 1 else slice(None) for s, n in zip(lanes, x.shape, strict=False))
+            return x[batch][:, heads]
+
+        tables = {name: value[None, None, None] for name, value in self.tables_of(lanes).items() if name in self.each}
+        return {name: part(x) for name, x in self.data.items()} | tables
+
+    def seen(self, lanes: Selection) -> dict[str, Array]:
+        """The same without values: what there is of each array."""
+
+        def part(x: Array) -> Array:
+            batch, heads = (_length(s, n) if n > 1 else 1 for s, n in zip(lanes, x.lanes, strict=False))
+            return replace(x, lanes=(batch, heads, x.lanes[2]))
+
+        tables = {name: Array(name, x.shape, x.dtype, (1, 1, 1), made=False) for name, x in self.tables_of(lanes).items()}
+        return tables | {name: part(x) for name, x in self.arrays.items()}
+
+    def lane_shape(self, lanes: Selection) -> LaneShape:
+        """How many lanes a group has on each axis."""
+        batch, heads = (_length(s, n) for s, n in zip(lanes, self.lanes, strict=False))
+        return batch, heads, self.lanes[2]
+
+    def tables_of(self, lanes: Selection) -> dict[str, Data]:
+        """The integers that a group of lanes sees."""
+        return self.tables | {name: value for name in self.each if isinstance(value := self._value(name, lanes), np.ndarray)}
+
+    def scalars(self, lanes: Selection) -> dict[str, Any]:
+        """The numbers of each `each` that a group of lanes sees."""
+        return {name: value for name in self.each if not isinstance(value := self._value(name, lanes), np.ndarray)}
+
+    def alike(self) -> Iterator[Selection]:
+        """All lanes, by those that have one value of each `each`: they run the same program."""
+        for batch in self._alike("batch", self.batch):
+            for heads in self._alike("head", self.kv_heads):
+                yield _selection(batch, heads)
+
+    def _value(self, name: str, lanes: Selection) -> Any:
         """The value of an `each` for a group of lanes: a number, or integers in HBM."""
         x = self.each[name]
         k = int(self.numbers_of(lanes).flat[0]) // self.lanes[2]  # the number of a KV head, over the whole batch
-        value = x.values[k // self.kv_heads if x.axis == "batch" else k % self.kv_heads * self.group]
-        return value[None, None, None] if isinstance(value, np.ndarray) else value
+        return x.values[k // self.kv_heads if x.axis == "batch" else k % self.kv_heads * self.group]
 
     def unpack(self, x: Data) -> Data:
         """An output with the batch and the heads of the inputs: (batch, heads, ..., rows, columns), or (..., rows, columns)."""
@@ -167,38 +214,13 @@ class Workload:
             raise ValueError(f"{name}: the {self.group} heads that share a KV head run side by side, so their values must be equal")
 
 
+def _length(lanes: Any, n: int) -> int:
+    return len(range(n)[lanes]) if isinstance(lanes, slice) else len(lanes)
+
+
 def _selection(*numbers: list[int]) -> Any:
     """Slices, where the numbers follow one another: they need no copies."""
     return tuple(slice(x[0], x[-1] + 1) if x[-1] - x[0] == len(x) - 1 else x for x in numbers)
-
-
-def _checked(name: str, given: Data) -> Data:
-    x = array(name, given, boolean=True)
-    if x.ndim not in (1, 2, 4):
-        remedy = {0: f"for one number, give float({name})", 3: f"{name}[None] adds a batch of one"}.get(x.ndim, "or (n,) for a row")
-        raise ValueError(f"{name} has shape {x.shape}: give (N, d) or (batch, heads, N, d); {remedy}")
-    if 0 in x.shape:
-        raise ValueError(f"{name} has shape {x.shape}: no length may be 0")
-    return x
-
-
-def _copied(arrays: Mapping[str, Data]) -> dict[str, Data]:
-    """Read-only copies, which the caller cannot reach. They lie in one block, for several large ones would go back to the
-    operating system after each run, and their pages be faulted in again at the next.
-    """
-    ends = list(itertools.accumulate(-(-x.nbytes // ALIGNMENT) * ALIGNMENT for x in arrays.values()))
-    block = np.empty(ends[-1] if ends else 0, np.uint8)
-    copies = {}
-    for (name, x), start in zip(arrays.items(), [0, *ends], strict=False):
-        copy = block[start : start + x.nbytes].view(x.dtype.type).reshape(x.shape)
-        copy[...] = x
-        copy.flags.writeable = False
-        copies[name] = copy
-    return copies
-
-
-def _shapes(arrays: Mapping[str, Data]) -> str:
-    return ", ".join(f"{name} {x.shape}" for name, x in arrays.items())
 
 
 def _deal(n: int, most: int) -> Iterator[slice]:

@@ -90,6 +90,7 @@ class Operation:
     is_matmul: bool = False
     is_addition: bool = False  # of two whole tiles of one shape and type: where a product may accumulate
     in_place: bool = False  # whether NumPy can write the result in the memory of an operand whose bytes it takes over
+    parameters: tuple[Any, ...] = ()  # what tells it from others of its name, beside its operands: an axis, a type
     needs: int = field(init=False)  # bytes live for this operation alone, were its operands distinct tiles
     costs: tuple[tuple[str, int], ...] = field(init=False)  # the counts that are not 0
 
@@ -181,7 +182,8 @@ def reduction(function: Any, tile: Spec, axis: int | tuple[int, int], acc: DType
         return round_to(reduce(x.astype(number, copy=False)), acc)
 
     counts = _vector((tile,), result, tile.elements)
-    return Operation(REDUCTIONS[function], result, counts, reduce if tile.dtype == acc == number else compute, (tile,))
+    reading = reduce if tile.dtype == acc == number else compute
+    return Operation(REDUCTIONS[function], result, counts, reading, (tile,), parameters=axes)
 
 
 @cache
@@ -205,7 +207,7 @@ def concatenation(tiles: tuple[Spec, ...], axis: Any) -> Operation:
         lanes = np.broadcast_shapes(*(x.shape[:-2] for x in parts))
         return np.concatenate([np.broadcast_to(round_to(x, number), (*lanes, *x.shape[-2:])) for x in parts], axis=axis)
 
-    return Operation("concatenate", result, _vector(tiles, result, 0), compute, tiles)
+    return Operation("concatenate", result, _vector(tiles, result, 0), compute, tiles, parameters=(axis,))
 
 
 @cache
@@ -236,4 +238,4 @@ def cast(tile: Spec, dtype: DType) -> Operation:
     result = spec(tile.shape, dtype, tile.index)
     takes = (0,) if tile.covers and 0 < result.held <= tile.held else ()
     counts = _vector((tile,), result, result.elements)
-    return Operation("astype", result, counts, lambda x: round_to(x, dtype), (tile,), takes=takes)
+    return Operation("astype", result, counts, lambda x: round_to(x, dtype), (tile,), takes=takes, parameters=(dtype.name,))

@@ -1,7 +1,6 @@
 """What a run gives back: outputs and counts, as plain data."""
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
@@ -33,26 +32,65 @@ class Run:
     def __post_init__(self) -> None:
         object.__setattr__(self, "total", sum(self.kernels.values(), KernelCounts()))
 
-    def __getattr__(self, name: str) -> int:
-        if name in (*COUNTS, "programs", "peak_sram"):
-            return int(getattr(self.total, name))
-        raise AttributeError(f"a run has no {name!r}")
+    @property
+    def hbm_read(self) -> int:
+        """Bytes that thread blocks loaded from HBM."""
+        return self.total.hbm_read
+
+    @property
+    def hbm_write(self) -> int:
+        """Bytes that they stored to it."""
+        return self.total.hbm_write
+
+    @property
+    def sram_read(self) -> int:
+        """Bytes of the operands of every operation."""
+        return self.total.sram_read
+
+    @property
+    def sram_write(self) -> int:
+        """Bytes of the results of every operation, loads included."""
+        return self.total.sram_write
+
+    @property
+    def matmul_flops(self) -> int:
+        """2mnk a product."""
+        return self.total.matmul_flops
+
+    @property
+    def vector_flops(self) -> int:
+        """One an element of other arithmetic, but for exponentials."""
+        return self.total.vector_flops
+
+    @property
+    def exps(self) -> int:
+        """One an element of exp, exp2, log and tanh."""
+        return self.total.exps
+
+    @property
+    def programs(self) -> int:
+        """Thread blocks."""
+        return self.total.programs
+
+    @property
+    def peak_sram(self) -> int:
+        """The largest working set of a thread block, in bytes."""
+        return self.total.peak_sram
 
     @property
     def output(self) -> Data:
-        """The first output."""
+        """The first output; ValueError for a run that was counted only."""
+        if not self.outputs:
+            raise ValueError(f"this run of {self.algorithm} was counted, not executed: it has no output; gpu.run executes")
         return next(iter(self.outputs.values()))
 
     @property
     def lse(self) -> Data:
         """The log-sum-exp of the scores, (..., N)."""
-        if "lse" not in self.outputs:
+        if self.outputs and "lse" not in self.outputs:
             raise KeyError(f"{self.algorithm} returns no 'lse'; it returns {', '.join(self.outputs)}")
-        return np.asarray(self.outputs["lse"][..., 0])
+        return np.asarray((self.outputs or {"lse": self.output})["lse"][..., 0])
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{name} {getattr(self, name):,}" for name in (*COUNTS, "peak_sram", "programs"))
         return f"Run of {self.algorithm} on {self.machine}: {counts}"
-
-    def __dir__(self) -> list[Any]:
-        return [*object.__dir__(self), *COUNTS, "programs", "peak_sram"]

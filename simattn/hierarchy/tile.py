@@ -1,57 +1,60 @@
-"""Tiles in SRAM: plain NumPy to write, counted to run."""
+"""Tiles in SRAM: plain NumPy to write, counted to run. A tile is a position in the log of its thread block, or a view of one."""
 
 import math
 from collections.abc import Callable
-from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 import numpy as np
 
-from .dtypes import DType
-from .operations import ELEMENTWISE, REDUCTIONS, Spec, transposed
+from . import operations
+from .dtypes import DType, storage_type
+from .host import scalar
+from .log import View
+from .operations import ELEMENTWISE, REDUCTIONS, Operation, Spec, transposed
+from .program import AXES, Program
 from .sealed import Sealed
 
-if TYPE_CHECKING:
-    from .sram import Sram
-
 ALL = slice(None)
-MISSING: Any = object()
+FUNCTIONS: dict[Any, "Callable[..., Tile]"] = {}  # NumPy's functions that are no ufuncs, by `functions`
 
 Operand = Any  # a tile or a Python scalar; what else there is, the machine refuses
 
 
 def _binary(ufunc: Any) -> "Callable[[Tile, Operand], Tile]":
-    """A ufunc of a tile and another of its thread block, or a number: what `_apply` does, in fewer steps."""
+    """A ufunc of a tile and another of its thread block, or a number: what `apply` does, in fewer steps."""
 
     def operator(self: "Tile", other: Operand) -> "Tile":
-        sram = self._sram
+        program = self._program
         operation = None
-        if type(other) is Tile and other._sram is sram:
-            operation = sram._known.get((ufunc, self._spec, other._spec))
-            positions: tuple[int, ...] = (self._position, other._position)
-            operands: tuple[Any, ...] = (self, other) if self._view or other._view else positions
+        if type(other) is Tile and other._program is program:
+            operation = program.known.get((ufunc, self._spec, other._spec))
+            reads: tuple[int, ...] = (self._position, other._position)
+            operands: tuple[Any, ...] = (self._operand, other._operand) if self._view or other._view else reads
         elif type(other) is float or type(other) is int:
-            operation = sram._known.get((ufunc, self._spec, None))
-            positions = (self._position,)
-            operands = (self if self._view else self._position, float(other))
+            operation = program.known.get((ufunc, self._spec, None))
+            reads = (self._position,)
+            operands = (self._operand if self._view else self._position, float(other))
         if operation is None:
-            return sram._apply(ufunc, self, other)
-        return sram._record(operation, positions, operands)
+            return apply(ufunc, self, other)
+        return Tile(operation.result, program.record(operation, reads, operands), program)  # type: ignore[arg-type]
 
     return operator
 
 
+def _of_several(name: str) -> str:
+    return f"np.{name} of several tiles is functools.reduce(np.{name}, tiles)"
+
+
 def _reflected(ufunc: Any) -> "Callable[[Tile, Operand], Tile]":
     def operator(self: "Tile", other: Operand) -> "Tile":
-        return self._sram._apply(ufunc, other, self)
+        return apply(ufunc, other, self)
 
     return operator
 
 
 def _unary(ufunc: Any) -> "Callable[[Tile], Tile]":
     def operator(self: "Tile") -> "Tile":
-        operation = self._sram._known.get((ufunc, self._spec))
-        return self._sram._apply(ufunc, self) if operation is None else self._sram._on(operation, self)
+        return self._on(self._program.operation(ufunc, self._spec))
 
     return operator
 
@@ -59,17 +62,46 @@ def _unary(ufunc: Any) -> "Callable[[Tile], Tile]":
 class Tile(Sealed):
     """A two-dimensional array of values in one thread block's SRAM. `x += y` is `x = x + y`; slices and `.T` are views."""
 
-    __slots__ = ("_position", "_spec", "_sram", "_view")
+    __slots__ = ("_position", "_program", "_spec", "_view")
     _remedy: ClassVar[str] = (
         "a tile is worked on by counted operations (arithmetic, np.exp, np.where, .max, .sum, @ ...), leaves by sram.store "
         "and is looked at by gpu.peek"
     )
 
-    def __init__(self, spec: Spec, position: int, sram: "Sram", view: tuple[Any, ...] = ()) -> None:
+    def __init__(self, spec: Spec, position: int, program: Program, view: tuple[Any, ...] = ()) -> None:
         self._spec = spec
         self._position = position
-        self._sram = sram
+        self._program = program
         self._view = view
+
+    @property
+    def _operand(self) -> int | View:
+        """What an operation on this tile is executed on."""
+        return View(self._position, self._view) if self._view else self._position
+
+    def _of(self, program: Program) -> int:
+        """The position of the tile in the log of a thread block; TypeError if it is another's."""
+        if self._program is not program:
+            raise TypeError(
+                f"{program.kernel}: {self!r} belongs to another thread block: SRAM does not outlive its block, and blocks "
+                "meet only in HBM, in a later launch"
+            )
+        return self._position
+
+    def _on(self, operation: Operation) -> "Tile":
+        """What an operation on this tile alone gives."""
+        program = self._program
+        reads = (self._position,)
+        position = program.record(operation, reads, (self._operand,) if self._view else reads)
+        return Tile(operation.result, position, program)  # type: ignore[arg-type]
+
+    def _reduce(self, function: Any, axis: Any, keepdims: bool, name: str | None = None) -> "Tile":
+        name = name or REDUCTIONS[function]  # of what it is a part of
+        if keepdims is not True:
+            raise TypeError(f"{name} of {self!r}: tiles stay two-dimensional, so say keepdims=True")
+        if axis not in AXES:
+            raise ValueError(f"{name} of {self!r} along axis {axis!r}: the axes are 0 and 1")
+        return self._on(operations.reduction(function, self._spec, AXES[axis], self._program.context.acc))
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -87,7 +119,7 @@ class Tile(Sealed):
     @property
     def T(self) -> "Tile":
         """The transposed view: no operation, no bytes."""
-        return Tile(transposed(self._spec), self._position, self._sram, (*self._view, None))
+        return Tile(transposed(self._spec), self._position, self._program, (*self._view, None))
 
     def __getitem__(self, key: Any) -> "Tile":
         keys = key if isinstance(key, tuple) else (key,)
@@ -101,32 +133,35 @@ class Tile(Sealed):
         plain = (slice(r.start, None if r.stop < 0 else r.stop, r.step) for r in ranges)
         whole = (rows, columns) == s.shape and all(r.step == 1 for r in ranges)
         view = (*self._view, (..., *plain))
-        return Tile(s.view((rows, columns), covers=s.covers and whole), self._position, self._sram, view)
+        return Tile(s.view((rows, columns), covers=s.covers and whole), self._position, self._program, view)
 
     def astype(self, dtype: Any) -> "Tile":
         """Rounded to another storage type; to its own type, the same tile and free."""
-        return self._sram._cast(self, dtype)
+        if dtype is self._spec.dtype:
+            return self
+        kind = storage_type(dtype)
+        return self if kind == self._spec.dtype else self._on(operations.cast(self._spec, kind))
 
     def sum(self, axis: Any = None, *, keepdims: bool = False) -> "Tile":
         """The sum over an axis, accumulated in `gpu.acc`. `keepdims=True` must be given."""
-        return self._sram._reduce(np.add, self, axis, keepdims)
+        return self._reduce(np.add, axis, keepdims)
 
     def max(self, axis: Any = None, *, keepdims: bool = False) -> "Tile":
         """The maximum over an axis. `keepdims=True` must be given."""
-        return self._sram._reduce(np.maximum, self, axis, keepdims)
+        return self._reduce(np.maximum, axis, keepdims)
 
     def min(self, axis: Any = None, *, keepdims: bool = False) -> "Tile":
         """The minimum over an axis. `keepdims=True` must be given."""
-        return self._sram._reduce(np.minimum, self, axis, keepdims)
+        return self._reduce(np.minimum, axis, keepdims)
 
     def mean(self, axis: Any = None, *, keepdims: bool = False) -> "Tile":
         """The mean over an axis: `.sum` in `gpu.acc`, divided by the number of elements. `keepdims=True` must be given."""
-        total = self._sram._reduce(np.add, self, axis, keepdims, "mean")
+        total = self._reduce(np.add, axis, keepdims, "mean")
         return total / (math.prod(self.shape) // math.prod(total.shape))
 
     def clip(self, min: Any = None, max: Any = None) -> "Tile":
         """`np.minimum(np.maximum(x, min), max)`; a bound that is None is none."""
-        return _clip(self, min, max)  # type: ignore[no-any-return]
+        return np.clip(self, min, max)  # type: ignore[return-value]
 
     def __repr__(self) -> str:
         size = "index" if self._spec.index else f"{self.nbytes:,} B"
@@ -138,9 +173,9 @@ class Tile(Sealed):
                 return _BINARY[ufunc](self, inputs[1])
             if len(inputs) == 1 and ufunc in _UNARY:
                 return _UNARY[ufunc](self)
-            return self._sram._apply(ufunc, *inputs)
+            return apply(ufunc, *inputs)
         if method == "reduce" and ufunc in REDUCTIONS and set(kwargs) <= {"axis", "keepdims"}:
-            return self._sram._reduce(ufunc, inputs[0], kwargs.get("axis", 0), kwargs.get("keepdims", False))
+            return inputs[0]._reduce(ufunc, kwargs.get("axis", 0), kwargs.get("keepdims", False))
         if method != "__call__":
             self._refuse(f"np.{ufunc.__name__}.{method}")
         more = _of_several(ufunc.__name__) if kwargs.keys() == {"out"} and len(inputs) == 2 else ""
@@ -150,9 +185,9 @@ class Tile(Sealed):
         self._refuse("conversion to a NumPy array, alone or in a list,", f"{self._remedy}; {_of_several('maximum')}")
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> "Tile":
-        if function not in _FUNCTIONS:
+        if function not in FUNCTIONS:
             self._refuse(f"np.{function.__name__}")
-        return _FUNCTIONS[function](*args, **kwargs)
+        return FUNCTIONS[function](*args, **kwargs)
 
     __add__, __radd__ = _binary(np.add), _reflected(np.add)
     __sub__, __rsub__ = _binary(np.subtract), _reflected(np.subtract)
@@ -170,51 +205,17 @@ class Tile(Sealed):
     __neg__, __pos__, __abs__, __invert__ = map(_unary, (np.negative, np.positive, np.absolute, np.invert))
 
 
+def apply(function: Any, *operands: Operand) -> Tile:
+    """An allowed NumPy function, or a product, of tiles of one thread block and Python scalars."""
+    operands = tuple(x if type(x) is Tile else scalar(x) for x in operands)
+    tiles = [x for x in operands if type(x) is Tile]
+    program = tiles[0]._program
+    reads = tuple(x._of(program) for x in tiles)
+    operation = program.operation(function, *(x._spec if type(x) is Tile else None for x in operands))
+    position = program.record(operation, reads, tuple(x._operand if type(x) is Tile else x for x in operands))
+    return Tile(operation.result, position, program)  # type: ignore[arg-type]
+
+
 _UFUNCS = [f for f in (*ELEMENTWISE, np.matmul) if isinstance(f, np.ufunc)]
 _UNARY = {f: _unary(f) for f in _UFUNCS if f.nin == 1}
 _BINARY = {f: _binary(f) for f in _UFUNCS if f.nin == 2}
-
-
-def _where(condition: Any, x: Any, y: Any) -> Tile:
-    tile = next(t for t in (condition, x, y) if isinstance(t, Tile))
-    return tile._sram._apply(np.where, condition, x, y)
-
-
-def _transpose(a: Tile) -> Tile:
-    return a.T
-
-
-def _of_several(name: str) -> str:
-    return f"np.{name} of several tiles is functools.reduce(np.{name}, tiles)"
-
-
-def _clip(a: Any, a_min: Any = MISSING, a_max: Any = MISSING, *, min: Any = None, max: Any = None) -> Any:
-    if (a_min is MISSING) != (a_max is MISSING):
-        raise TypeError("np.clip takes both bounds, as np.clip(x, 0, None); None is no bound")
-    if a_min is not MISSING and not (min is None and max is None):
-        raise ValueError("np.clip takes its bounds as a_min and a_max, or as min and max, not as both")
-    lower, upper = (min, max) if a_min is MISSING else (a_min, a_max)
-    a = a if lower is None else np.maximum(a, lower)
-    return a if upper is None else np.minimum(a, upper)
-
-
-def _concatenate(tiles: Any, axis: Any = 0) -> Tile:
-    tiles = tuple(tiles)
-    first = next((tile for tile in tiles if isinstance(tile, Tile)), None)
-    if first is None:
-        raise TypeError("concatenate takes a list or a tuple of tiles")
-    return first._sram._concatenate(tiles, axis)
-
-
-def _method(name: str) -> Callable[..., Tile]:
-    def function(a: Tile, axis: Any = None, *, keepdims: bool = False) -> Tile:
-        return getattr(a, name)(axis, keepdims=keepdims)  # type: ignore[no-any-return]
-
-    return function
-
-
-_FUNCTIONS: dict[Any, Callable[..., Tile]] = {
-    np.where: _where, np.transpose: _transpose, np.sum: _method("sum"),
-    np.max: _method("max"), np.amax: _method("max"), np.min: _method("min"), np.amin: _method("min"), np.mean: _method("mean"),
-    np.clip: _clip, np.concatenate: _concatenate, np.vstack: _concatenate, np.hstack: partial(_concatenate, axis=1),
-}  # fmt: skip

@@ -5,7 +5,7 @@ from functools import cache
 import numpy as np
 
 from .counts import Counts
-from .dtypes import Data, DType, round_to, wide
+from .dtypes import FLOAT64, Data, DType, round_to, wide
 from .given import INTEGER
 from .operations import Operation, Spec, spec
 from .philox import uniform
@@ -30,7 +30,7 @@ def store(name: str, tile: Spec, dtype: DType) -> Operation:
 def atomic_add(name: str, tile: Spec, dtype: DType) -> Operation:
     """A tile added to what lies in HBM: an SRAM read, and an HBM read and write of the array's bytes."""
     nbytes = tile.elements * dtype.itemsize
-    return Operation("atomic_add", None, Counts(nbytes, nbytes, tile.nbytes), _add, (tile,), tensor=name)
+    return Operation("atomic_add", None, Counts(nbytes, nbytes, tile.nbytes), add, (tile,), tensor=name)
 
 
 @cache
@@ -40,18 +40,27 @@ def load_int(name: str) -> Operation:
 
 
 @cache
-def random(tile: Spec) -> Operation:
-    """Random numbers computed from where they are: one vector operation an element."""
-    return Operation("random", tile, Counts(vector_flops=tile.elements), lambda where: uniform(*where).astype(tile.dtype))
+def random(tile: Spec, seed: int) -> Operation:
+    """Random numbers computed from where they are, by lane, row and column: one vector operation an element."""
+
+    def draw(numbers: Data, rows: range, columns: range) -> Data:
+        return uniform(seed, numbers, np.asarray(rows), np.asarray(columns)).astype(tile.dtype)
+
+    return Operation("random", tile, Counts(vector_flops=tile.elements), draw, parameters=(seed,))
 
 
 @cache
 def fill(name: str, tile: Spec) -> Operation:
-    """A new tile of a constant or of indices; indices are free."""
-    return Operation(name, tile, Counts(sram_write=tile.nbytes), lambda x: np.full((1, 1, 1, *tile.shape), x))
+    """A new tile of a constant, or of the indices of a range, which are free."""
+
+    def make(x: float | range) -> Data:
+        values = np.asarray(x, None if isinstance(x, range) else FLOAT64)
+        return np.full((1, 1, 1, *tile.shape), round_to(values, tile.dtype))
+
+    return Operation(name, tile, Counts(sram_write=tile.nbytes), make, parameters=(*tile.shape, tile.dtype.name))
 
 
-def _nothing() -> None:
+def _nothing(_: Data) -> None:
     """What a load of an integer, done when it was recorded, leaves to execute."""
 
 
@@ -60,9 +69,11 @@ def _write(array: Data, x: Data) -> None:
     array[...] = round_to(x, array.dtype)
 
 
-def _add(heads: list[Data], x: Data) -> None:
-    """The array += x for each of the heads that share it, one after another, rounded to its type each time."""
-    for g, sums in enumerate(heads):
-        kind = wide(sums.dtype)
-        term = x[:, :, g : g + 1] if x.shape[2] == len(heads) else x
-        sums[...] = round_to(sums.astype(kind, copy=False) + term.astype(kind, copy=False), sums.dtype)
+def add(array: Data, x: Data, heads: int) -> None:
+    """The array += x for each of the heads that run side by side and may share it, one after another, rounded to its type each time."""
+    if array.shape[2] > 1:
+        heads = 1
+    kind = wide(array.dtype)
+    for g in range(heads):
+        term = x[:, :, g : g + 1] if heads > 1 and x.shape[2] > 1 else x
+        array[...] = round_to(array.astype(kind, copy=False) + term.astype(kind, copy=False), array.dtype)

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from ..hierarchy.checks import whole
+from ..hierarchy.device import Device
 from ..hierarchy.gpu import Gpu
 from ..hierarchy.grid import blocks, size
 from ..hierarchy.hbm import HbmArray
 from ..hierarchy.lanes import packs_groups
-from ..hierarchy.machine import Machine
 from .combine import Partials
 from .scores import Scores
 from .softmax import lowest, rowmax, rowsum
@@ -49,7 +49,7 @@ def split_kv(
     return partials.combine(Br)
 
 
-def num_splits(machine: Machine, lanes: int, N: int, d: int, n_k: int, Br: int) -> int:
+def num_splits(machine: Device, lanes: int, N: int, d: int, n_k: int, Br: int) -> int:
     """flash-attn's number of splits on a machine, which runs two thread blocks an SM."""
     if machine.sms is None:
         raise ValueError(f"{machine.name} has no number of SMs for the heuristic: give splits=")

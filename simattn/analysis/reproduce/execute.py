@@ -29,7 +29,7 @@ def both_passes(gpu: Machine, algorithm: str, w: Workload, **options: Any) -> tu
     """An executed forward pass, and the backward pass on what it left in HBM."""
     keeps = {"return_P": True} if "return_P" in parameters(algorithms[algorithm]) else {}
     there = forward(gpu, algorithm, w, **keeps, **options)
-    left = {name: there.outputs[name] for name in STORED if name in there.outputs}
+    left: dict[str, Any] = {name: there.outputs[name] for name in STORED if name in there.outputs}
     arrays = (*qkv(w).values(), there.output, there.outputs["lse"], np.zeros_like(there.output))
     return there, gpu.run(algorithms[f"{algorithm}_backward"], *arrays, **left, **_causal(w), **options)
 

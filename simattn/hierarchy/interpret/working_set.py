@@ -9,13 +9,13 @@ reordered, and loops need no rule: what was recorded is a straight line. The rul
   whose bytes it took over, was there before the product and is not a factor of it.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .operations import Operation
+from ..device import Device
+from ..log import Block, Log, Reader
+from ..overflow import overflow
 
-Entry = tuple[Operation, tuple[int, ...]]
-Log = Sequence[Entry]
+REMEMBERED = 200_000  # operations in the logs that are kept, so that memory stays bounded however long a run is
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,3 +88,37 @@ def lives(log: Log) -> Lives:
             if dies[tile] == dies[t] and origin[tile] < t and origin[tile] not in {origin[f] for f in factors}:
                 own[t] = after[t] = 0
     return Lives(dies, own, after, ends, takes)
+
+
+class Found:
+    """What follows from the log of a thread block, whatever values it worked on: its lives, and where most bytes are live."""
+
+    __slots__ = ("__weakref__", "at", "lives", "peak")  # weak: what else was found is remembered beside it
+
+    def __init__(self, log: Log) -> None:
+        self.lives = lives(log)
+        self.peak, self.at = self.lives.peak()
+
+
+class WorkingSets(Reader):
+    """Reads each thread block first, for all readers that follow: SramOverflow where it did not fit."""
+
+    def __init__(self, device: Device) -> None:
+        self._device = device
+        self._known: dict[Log, Found] = {}
+        self._entries = 0
+        self.log: Log = ()  # of the block that was read last,
+        self.found = Found(())  # and what was found
+
+    def block(self, block: Block) -> None:
+        log = block.entries()
+        found = self._known.get(log)
+        if found is None:
+            found = Found(log)
+            if self._entries < REMEMBERED:  # dense kernels execute the same log again and again
+                self._entries += len(log)
+                self._known[log] = found
+        self.log, self.found = log, found
+        if found.peak > self._device.sram:
+            live = found.lives.at(found.at)
+            raise overflow(block.kernel, self._device.name, self._device.sram, block.records, block.source, found.at, live)

@@ -2,28 +2,24 @@
 
 from collections import Counter
 from dataclasses import dataclass
+from math import prod
+from weakref import WeakKeyDictionary
 
-from .counts import COUNTS, KernelCounts, Traffic
-from .working_set import Lives, Log, lives
-
-CACHED_ENTRIES = 200_000  # operations in the logs kept, so that memory stays bounded however long a run is
-
-Plan = tuple[
-    list[int | None], list[tuple[int, ...]]
-]  # `takes` and `ends` of `Lives`: as long as the log, so kept no longer than it
+from ..counts import COUNTS, KernelCounts, Traffic
+from ..log import Array, Block, Log, Reader
+from .working_set import Found, WorkingSets
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Block:
-    """What follows from the log of one thread block, whatever values it worked on, for one lane."""
+class Sums:
+    """The counts of one thread block for one lane."""
 
     counts: dict[str, int]
     tensors: dict[str, list[int]]  # bytes read and written, by array
     peak_sram: int
-    peak_at: int
 
     @classmethod
-    def of(cls, log: Log, found: Lives) -> "Block":
+    def of(cls, log: Log, found: Found) -> "Sums":
         counts, tensors = dict.fromkeys(COUNTS, 0), dict[str, list[int]]()
         for operation, times in Counter(operation for operation, _ in log).items():
             for name, n in operation.costs:
@@ -32,37 +28,37 @@ class Block:
                 moved = tensors.setdefault(operation.tensor, [0, 0])
                 moved[0] += operation.counts.hbm_read * times
                 moved[1] += operation.counts.hbm_write * times
-        return cls(counts, tensors, *found.peak())
+        return cls(counts, tensors, found.peak)
 
 
-class Account:
-    """One run's ledger, shared by its groups of lanes."""
+class Count(Reader):
+    """Counts every thread block, over all groups of lanes that it reads."""
 
-    def __init__(self) -> None:
+    def __init__(self, sets: WorkingSets) -> None:
+        self._sets = sets
+        self._known: WeakKeyDictionary[Found, Sums] = WeakKeyDictionary()
+        self._kernels: dict[str, Counter[Sums]] = {}
+        self._made: dict[str, int] = {}
         self.footprint = 0
-        self.peeked = False
-        self._kernels: dict[str, Counter[Block]] = {}
-        self._known: dict[Log, tuple[Block, Plan]] = {}
-        self._entries = 0
 
-    def kernel(self, name: str) -> None:
-        """Note a launch, so that kernels stand in launch order and one without thread blocks is listed too."""
-        self._kernels.setdefault(name, Counter())
+    def array(self, array: Array) -> None:
+        self._made[array.name] = array.nbytes
 
-    def block(self, log: Log) -> tuple[Block, Plan]:
-        """The account of a log, and how to execute it, remembered: dense kernels execute the same one again and again."""
-        known = self._known.get(log)
-        if known is None:
-            found = lives(log)
-            known = Block.of(log, found), (found.takes, found.ends)
-            if self._entries < CACHED_ENTRIES:
-                self._entries += len(log)
-                self._known[log] = known
-        return known
+    def launch(self, kernel: str, like: str | None) -> None:  # noqa: ARG002
+        """Note it, so that kernels stand in launch order and one without thread blocks is listed too."""
+        self._kernels.setdefault(kernel, Counter())
 
-    def enter(self, kernel: str, block: Block, lanes: int) -> None:
-        """Book a thread block that was executed on so many lanes."""
-        self._kernels[kernel][block] += lanes
+    def block(self, block: Block) -> None:
+        found = self._sets.found
+        sums = self._known.get(found)
+        if sums is None:
+            sums = self._known[found] = Sums.of(self._sets.log, found)
+        self._kernels[block.kernel][sums] += prod(block.lanes)
+
+    def returned(self, names: set[str]) -> None:
+        """The outputs of a group of lanes: what else was made is footprint."""
+        self.footprint += sum(nbytes for name, nbytes in self._made.items() if name not in names)
+        self._made.clear()
 
     def kernels(self) -> dict[str, KernelCounts]:
         """Counts by kernel, in launch order."""

@@ -1,0 +1,164 @@
+"""Executing what thread blocks recorded: in order, each result in the memory of a tile that dies there if it can be.
+
+The thread blocks of a launch are independent, so several threads execute them. Where they add to one array, the additions keep the
+order of the thread blocks: results are the same to the bit for any number of threads.
+"""
+
+import contextvars
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import repeat
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from ..dtypes import Data
+from ..host import refuse_beyond_host
+from ..log import LANES, Array, Block, Reader, Record, Region, View
+from ..transfers import add
+from .threads import Threads, Turns
+from .working_set import WorkingSets
+
+ALL_LANES = (slice(None),) * 3
+Plan = tuple[
+    Iterable[int | None], Iterable[Sequence[int]]
+]  # the tile whose bytes a result takes over, and the tiles that die there
+KEEP: Plan = (repeat(None), repeat(()))
+
+
+class Execute(Reader):
+    """Executes on the arrays of one group of lanes. data: the inputs by name. numbers: of the lanes, for random numbers."""
+
+    def __init__(self, sets: WorkingSets, data: Mapping[str, Data], numbers: Data, threads: Threads) -> None:
+        self._sets, self._numbers, self._threads = sets, numbers, threads
+        self._storage = dict(data)
+        for x in self._storage.values():
+            x.flags.writeable = False  # inputs are read-only, and no result may be written in their memory
+        with np.errstate(all="ignore"):
+            self._context = contextvars.copy_context()  # in which no trap for floating-point errors tells anything about values
+        self._waiting: list[tuple[Block, Plan, list[Any]]] = []
+        self._launch = self._operations = 0
+        self._looked: tuple[Sequence[Record], list[Any]] = ((), [])  # the thread block that was looked into, and all its tiles
+        self.peeked = False
+
+    def array(self, array: Array) -> None:
+        refuse_beyond_host(array.name, array.nbytes)
+        self._storage[array.name] = np.full((*array.lanes, *array.shape), np.nan, array.dtype)
+
+    def block(self, block: Block) -> None:
+        if block.launch != self._launch:
+            self._flush()
+            self._launch = block.launch
+        looked, values = self._looked
+        if looked is not block.records:
+            values = []
+        lives = self._sets.found.lives
+        self._waiting.append((block, (lives.takes[len(values) :], lives.ends[len(values) :]), values))
+        self._looked = (), []
+        self._operations += len(block.records)
+        if self._threads.enough(self._operations, len(self._waiting)):
+            self._flush()
+
+    def end(self) -> None:
+        self._flush()
+
+    def output(self, name: str) -> Data:
+        """An array, over the lanes that ran."""
+        return self._storage[name]
+
+    def look(self, block: Block, operand: int | View) -> Data:
+        """A tile of the thread block that runs: what it recorded is executed and kept, for what is read again is not known yet."""
+        self._flush()
+        if self._looked[0] is not block.records:
+            self._looked = block.records, []
+        self.peeked = True
+        values = self._looked[1]
+        self._context.run(self._execute, block, KEEP, values, Turns(), 0)
+        return _operand(operand, values)
+
+    def _flush(self) -> None:
+        """Execute the thread blocks that wait, which are of one launch."""
+        waiting, self._waiting, self._operations = self._waiting, [], 0
+        turns = Turns()
+
+        def work(k: int) -> None:
+            block, plan, values = waiting[k]
+            try:
+                self._execute(block, plan, values, turns, k)
+            finally:
+                turns.over(k)
+                values.clear()
+
+        self._threads.each(work, len(waiting), self._context)
+
+    def _execute(self, block: Block, plan: Plan, values: list[Any], turns: Turns, k: int) -> None:
+        """Execute the records from len(values) on, appending to `values` what they give, and dropping what is not read again."""
+        storage, lanes, late = self._storage, prod(block.lanes), Late(turns, k, block.lanes[2])
+        for (operation, reads, operands, _), taken, ended in zip(block.records[len(values) :], *plan, strict=False):
+            if operands is None:
+                values.append(None)
+                continue
+            data: list[Any] = []
+            for x in operands:
+                kind = type(x)
+                if kind is int:
+                    data.append(values[x])
+                elif kind is Region:
+                    if x.array in late.arrays and operation.name != "atomic_add":
+                        late.add()
+                    data.append(storage[x.array][ALL_LANES + x.place])
+                elif kind is View:
+                    data.append(_operand(x, values))
+                else:
+                    data.append(self._numbers if x is LANES else x)
+            if operation.name == "atomic_add":
+                late.append(operands[0].array, *data, dies=reads[0] in ended)
+                values.append(None)
+            elif (
+                taken is not None
+                and operation.in_place
+                and (memory := values[taken]).size == operation.result.elements * lanes  # type: ignore[union-attr]
+                and memory.flags.carray  # inputs are read-only
+            ):
+                values.append(operation.compute(*data, out=memory))
+            else:
+                values.append(operation.compute(*data))
+            for position in ended:
+                values[position] = None
+        late.add()
+
+
+class Late:
+    """What a thread block adds to arrays in HBM while it is not its turn."""
+
+    def __init__(self, turns: Turns, k: int, heads: int) -> None:
+        self._turns, self._k, self._heads = turns, k, heads
+        self._kept: list[tuple[Data, Data]] = []
+        self.arrays: set[str] = set()
+
+    def append(self, name: str, array: Data, x: Data, *, dies: bool) -> None:
+        """Add x to the array, or keep it until it is this thread block's turn. dies: nobody will write in its memory."""
+        if not self._kept and self._turns.now(self._k):
+            add(array, x, self._heads)
+        else:
+            self._kept.append((array, x if dies else x.copy()))
+            self.arrays.add(name)
+
+    def add(self) -> None:
+        """Add what was kept, when the turn has come."""
+        if self._kept:
+            self._turns.wait(self._k)
+            for array, x in self._kept:
+                add(array, x, self._heads)
+            self._kept.clear()
+            self.arrays.clear()
+
+
+def _operand(x: int | View, values: list[Any]) -> Data:
+    """A tile, or what a view shows of it: slices, and None for a transposition, one after another."""
+    if isinstance(x, int):
+        return values[x]  # type: ignore[no-any-return]
+    data: Data = values[x.position]
+    for key in x.keys:
+        data = data.swapaxes(-1, -2) if key is None else data[key]
+    return data
