@@ -133,10 +133,11 @@ def _form(algorithm: str, p: Problem, machine: Machine, blocks: dict[str, int], 
         splits = num_splits(machine, p.lanes, p.n_q, p.d, p.n_k, blocks["Br"]) if algorithm == "split_kv" and machine.sms else 1
     numbers = {name: x for name, x in own.items() if name not in ("Br", "Bc", "splits") and isinstance(x, int)}
     general = "flash2_backward" if algorithm.endswith("_backward") else "flash2"
-    for name, others in ((algorithm, numbers), (algorithm, {}), (general, {})):
+    split = {"splits": splits}
+    for name, others in ((algorithm, split | numbers), (algorithm, split), (general, {})):
         if name in FORMS:
             try:
-                return closed_form(name, p, **blocks, sram=machine.sram, splits=splits, **others)
+                return closed_form(name, p, **blocks, sram=machine.sram, **others)
             except (TypeError, ValueError):
                 continue
     raise ValueError(f"{general} has no closed form")
