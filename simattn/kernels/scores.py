@@ -71,9 +71,9 @@ class Scores:
     def visits(self, i: slice, Bc: int, within: slice | None = None) -> list[slice]:
         """The blocks of keys of which rows i see any. within: of these keys only, in blocks that begin where they do."""
         low, high = (0, self.n_k) if within is None else (within.start, min(within.stop, self.n_k))
-        seen = [(max(start, low) - low, min(stop, high) - low) for start, stop in self._seen(i)]
-        visited = {k for start, stop in seen if start < stop for k in range(start // Bc, -(-stop // Bc))}
-        return [slice(low + k * Bc, min(low + (k + 1) * Bc, high)) for k in sorted(visited)]
+        seen = [(max(start, low), min(stop, high)) for start, stop in self._seen(i)]
+        visited = {j.start for start, stop in seen if start < stop for j in blocks(stop, Bc, start - (start - low) % Bc)}
+        return [slice(j, min(j + Bc, high)) for j in sorted(visited)]
 
     def hidden(self, i: slice, Bc: int) -> list[slice]:
         """The other keys, by blocks."""
