@@ -16,15 +16,15 @@ N = TypeVar("N", int, Ints)
 
 @dataclass(frozen=True)
 class Rows:
-    """Blocks of rows, an array for each of: how many rows; the ranges of key blocks that are visited, by their first and how many they
-    are; how many these are together, and how many keys they have; how many a mask cuts through, and their keys."""
+    """Blocks of rows, an array for each of: how many rows; how many key blocks they visit, and the keys of these; how many of them a mask
+    cuts through, and their keys. ranges: the key blocks that are visited, by the first and how many they are."""
 
     r: Ints
-    ranges: tuple[tuple[Ints, Ints], ...]
     visits: Ints
     keys: Ints
     masked: Ints
     masked_keys: Ints
+    ranges: tuple[tuple[Ints, Ints], ...] = ()
 
     def together(self, part: Ints) -> Mask:
         """Whether two of the key blocks visited, which then are neighbours, lie in one part of so many key blocks."""
@@ -165,7 +165,7 @@ def under_mask(r: Ints, c: Ints, visited: Mask, cut: Mask, partial: Mask) -> tup
     """
     keys, masked, halved = (of @ c for of in (visited, visited & cut, visited & partial))
     visits = visited.sum(axis=1)
-    b = Rows(r, (), visits, keys, (visited & cut).sum(axis=1), masked)
+    b = Rows(r, visits, keys, (visited & cut).sum(axis=1), masked)
     v = replace(Sums.of(b, int(c.max(initial=0))), pC=total(halved), pA=total(r * halved))
     first = visited & (visited.cumsum(axis=1) == 1)
     more = visited & (visited[::-1].cumsum(axis=0)[::-1] > 1)

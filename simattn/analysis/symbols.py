@@ -172,7 +172,7 @@ class Symbols:
         whole_blocks = np.maximum(whole_to - whole, 0)
         whole_keys = np.where(whole_blocks > 0, np.minimum(whole_to * Bc, keys) - whole * Bc, 0)
         visited_keys = visits * Bc - np.where((end == most) & (visits > 0), most * Bc - keys, 0)
-        return Rows(r, tuple(ranges), visits, visited_keys, visits - whole_blocks, visited_keys - whole_keys)
+        return Rows(r, visits, visited_keys, visits - whole_blocks, visited_keys - whole_keys, tuple(ranges))
 
     def sums(self, *, dense: bool = False, room: Ints | None = None) -> Sums:
         """Over all rows and keys. room: for how many keys `splits` thread blocks share the blocks of keys, for each of the lengths."""

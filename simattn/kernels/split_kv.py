@@ -73,7 +73,8 @@ def heuristic(programs: int, slots: int, key_blocks: int, most: int = 128) -> in
     ]
     waves = {s: programs * s / slots for s in eligible}
     efficiency = {s: waves[s] / math.ceil(waves[s]) for s in eligible}
-    return next(s for s in eligible if efficiency[s] >= 0.85 * max(efficiency.values()))
+    best = max(efficiency.values())
+    return next(s for s in eligible if efficiency[s] >= 0.85 * best)
 
 
 def checked(splits: int, most: int, of: str = "keys") -> int:

@@ -49,22 +49,18 @@ def local_global(y: Symbols, block: int) -> Kernels:
 
 
 def _global(y: Symbols, v: Sums, block: int) -> KernelCounts:
-    d, d_v, s, a, T = y.d, y.d_v, y.s, y.a, y.n // block
-    tiles = [min(y.Br, block - i) for i in range(0, block, y.Br)]
-    summaries, peak = [], 0
-    for g in range(T):
-        before, after = g, 0 if y.p.causal else T - 1 - g
-        visits = [min(y.Bc, n - j) for n in (before, after) for j in range(0, n, y.Bc)]
-        summaries += [(r, len(visits), sum(visits)) for r in tiles]
+    d, d_v, s, a, T, N, L = y.d, y.d_v, y.s, y.a, y.n // block, v.N, Lines()
+    tiles, summaries, peak = [min(y.Br, block - i) for i in range(0, block, y.Br)], [], 0
+    for g in range(T):  # those before it, and those after it
+        visits = [min(y.Bc, n - j) for n in (g, 0 if y.p.causal else T - 1 - g) for j in range(0, n, y.Bc)]
         for r in tiles:
-            peak = max(peak, r * d * s, r * (d_v + 2) * a)
+            summaries.append((r, len(visits), sum(visits), 0, 0))
+            state, q = r * (d_v + 2) * a, r * d * s
+            peak = max(peak, q, state)
             for k, c in enumerate(visits):
-                state, q, S = r * (d_v + 2) * a, r * d * s, r * c * a
-                later = q * (k + 1 < len(visits)) + c * d_v * s + state + S + 2 * r * a
-                peak = max(peak, q + c * (d + d_v) * s + state + S, later)
-    N, L = v.N, Lines()
-    r, visits, keys = np.array(summaries).T
-    flash_loop(L, y, Sums.of(Rows(r, (), visits, keys, r * 0, r * 0), y.Bc))
+                later = q * (k + 1 < len(visits)) + c * d_v * s + 2 * r * a
+                peak = max(peak, state + r * c * a + max(q + c * (d + d_v) * s, later))
+    flash_loop(L, y, Sums.of(Rows(*np.array(summaries).T), y.Bc))
     L.hbm_read += a * (d_v + 1) * N  # O_local and lse_local where there were zeros and the lowest number
     quotient(L, y, N)
     L.vector(N, 2 * a * N, a * N)
@@ -82,8 +78,7 @@ def sparse(y: Symbols, shown: Callable[[Key, Key], bool]) -> tuple[Sums, list[tu
         cut = [k[1] - k[0] for k in seen if k[0] < whole_start or k[1] > whole_stop]
         rows.append((stop - i, len(seen), sum(k[1] - k[0] for k in seen), len(cut), sum(cut)))
         pairs += [((i, stop), k) for k in seen]
-    r, visits, keys, masked, masked_keys = np.array(rows).T
-    return Sums.of(Rows(r, (), visits, keys, masked, masked_keys), y.Bc), pairs
+    return Sums.of(Rows(*np.array(rows).T), y.Bc), pairs
 
 
 def longformer(y: Symbols, one_sided: int = 256, global_tokens: int = 0) -> Kernels:
