@@ -3,16 +3,17 @@
     python benchmarks/estimate.py
 
 Within a factor of two or so they are good enough to refuse a run of hours and to say when one takes minutes. The rates are those of
-simattn/analysis/work.py.
+simattn/workbench/work.py.
 """
 
 import time
 from functools import partial
 
 import simattn as sa
-from simattn.analysis.inputs import Workload, draw
-from simattn.analysis.options import Options
-from simattn.analysis.work import estimate, problem
+from simattn.reference.workload import Workload
+from simattn.workbench.inputs import draw
+from simattn.workbench.options import Options
+from simattn.workbench.work import estimate, problem
 
 FORWARD, BACKWARD = ("naive", "online_softmax", "flash1", "flash2", "split_kv"), ("naive", "flash1", "flash2")
 WORKLOADS = [

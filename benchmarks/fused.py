@@ -14,11 +14,11 @@ from collections.abc import Callable
 import torch
 
 import simattn as sa
-from simattn.analysis.inputs import Workload
 from simattn.gpu.backend import has_cuda
 from simattn.gpu.catalogue import KERNELS
 from simattn.gpu.jobs import tensors
 from simattn.gpu.timing import milliseconds
+from simattn.reference.workload import Workload
 
 WORKLOADS = [
     *(

@@ -126,7 +126,7 @@ def write(path: Path, qkv: tuple[Array, Array, Array], layer: int, text: str) ->
     """Store Q, K, V as float16 (1, heads, N, d), with what they are."""
     from safetensors.numpy import save_file  # noqa: PLC0415
 
-    from simattn.files import replacing  # noqa: PLC0415
+    from simattn.text.files import replacing  # noqa: PLC0415
 
     tensors = {name: np.ascontiguousarray(x[None].astype(np.float16)) for name, x in zip("QKV", qkv, strict=True)}
     about = {"model": "sentence-transformers/all-MiniLM-L6-v2", "layer": layer, "text": text, "tokens": TOKENS}

@@ -13,10 +13,6 @@ from . import interrupt  # noqa: F401 - first, for what follows is slow enough t
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from .analysis.attention import attention, attention_backward
-from .analysis.compare import Comparison, compare
-from .analysis.quantize import hadamard, quantize
-from .analysis.truth import attention_truth
 from .hierarchy.catalogue import machine, machines
 from .hierarchy.decode import load_recording
 from .hierarchy.device import KiB
@@ -58,13 +54,17 @@ from .kernels import (
     unfused_chain,
     unfused_chain_backward,
 )  # fmt: skip
+from .reference.truth import attention_truth
+from .workbench.attention import attention, attention_backward
+from .workbench.compare import Comparison, compare
+from .workbench.quantize import hadamard, quantize
 
 if TYPE_CHECKING:
     from . import gpu
-    from .analysis.forms import closed_form
-    from .analysis.symbols import Problem
+    from .reference.forms import closed_form
+    from .reference.symbols import Problem
 
-LATER = {"gpu": ".gpu", "closed_form": ".analysis.forms", "Problem": ".analysis.symbols"}  # loaded when first used
+LATER = {"gpu": ".gpu", "closed_form": ".reference.forms", "Problem": ".reference.symbols"}  # loaded when first used
 
 __version__ = "0.1.0"
 

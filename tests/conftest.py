@@ -6,8 +6,8 @@ from hypothesis import settings
 
 import simattn as sa
 from simattn import kernels
-from simattn.analysis.cases import Forward
-from simattn.analysis.options import Options
+from simattn.workbench.cases import Forward
+from simattn.workbench.options import Options
 
 settings.register_profile("simattn", deadline=None, max_examples=60)
 settings.load_profile("simattn")

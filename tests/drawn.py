@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 import simattn as sa
 from simattn import kernels
-from simattn.analysis.cases import stored_by_forward
 from simattn.hierarchy.dtypes import STORAGE
+from simattn.workbench.cases import stored_by_forward
 
 EXACT = [name for name, f in sa.algorithms.items() if f not in (*kernels.APPROXIMATE, *kernels.BASICS)]
 

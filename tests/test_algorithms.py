@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import simattn as sa
-from simattn.analysis.truth import error
 from simattn.hierarchy.dtypes import STORAGE
+from simattn.hierarchy.splits import heuristic
 from simattn.kernels.combine import Partials
-from simattn.kernels.split_kv import heuristic
+from simattn.reference.truth import error
 
 
 def run_all(p, Br, Bc, splits, seed):

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from test_options import as_slow, attentions, ones, slow_attention
 
 import simattn as sa
-from simattn.analysis.cases import Backward
-from simattn.analysis.options import Options
-from simattn.analysis.truth import gradient_error, gradients_truth
+from simattn.reference.truth import gradient_error, gradients_truth
+from simattn.workbench.cases import Backward
+from simattn.workbench.options import Options
 
 BACKWARD = ("unfused_chain", "naive", "flash1", "flash2")
 GRADIENTS = ("dQ", "dK", "dV")

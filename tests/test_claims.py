@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 import simattn as sa
-from simattn.analysis.claims import CHECKS, claims
-from simattn.analysis.claims import published as p
 from simattn.cli import main
-from simattn.show.claims import line, section, summary
+from simattn.studies.claims import CHECKS, claims
+from simattn.studies.claims import published as p
+from simattn.studies.claims.page import line, section, summary
 
 PAGE = (Path(__file__).resolve().parent.parent / "docs" / "claims.md").read_text(encoding="utf-8")
 LENGTHS = ("512", "1,024", "2,048")

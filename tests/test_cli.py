@@ -14,15 +14,15 @@ import pytest
 from rich.console import Console
 
 import simattn as sa
-from simattn.analysis.compare import OTHER_INPUTS
-from simattn.analysis.work import Work
 from simattn.cli import compare as compare_command
 from simattn.cli import main
 from simattn.cli.compare import DEFAULT_ALGORITHMS, DEFAULT_BACKWARD
 from simattn.hierarchy.dtypes import STORAGE
 from simattn.kernels import GROUPS
-from simattn.show import progress as progress_module
-from simattn.show.units import bytes_text, count_text, ratio_text
+from simattn.text import progress as progress_module
+from simattn.text.units import bytes_text, count_text, ratio_text
+from simattn.workbench.compare import OTHER_INPUTS
+from simattn.workbench.work import Work
 
 ROOT = Path(__file__).resolve().parent.parent
 SCHEMA = json.loads((ROOT / "docs" / "compare.schema.json").read_text(encoding="utf-8"))

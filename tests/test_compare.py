@@ -8,9 +8,9 @@ from conftest import FORWARD
 from safetensors.numpy import save_file
 
 import simattn as sa
-from simattn.analysis import cases
-from simattn.analysis.tensors import TensorFileError, read_qkv, shipped_qkv
-from simattn.analysis.truth import error
+from simattn.reference.truth import error
+from simattn.workbench import cases
+from simattn.workbench.tensors import TensorFileError, read_qkv, shipped_qkv
 
 
 def qkv(n=40, d=16, dtype=np.float32, heads=2):
@@ -172,7 +172,7 @@ def test_an_unreadable_or_hostile_file_gets_one_clear_error(tmp_path):
 
 def test_the_figure_shows_every_algorithm(tmp_path):
     """The saved figure is a picture with a bar for each algorithm and a label for each array."""
-    from simattn.show.plots import save, traffic_figure
+    from simattn.plots import save, traffic_figure
 
     figure = traffic_figure([sa.compare(GPU, FORWARD, *qkv(), splits=2)])
     (axes,) = figure.axes

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
 import simattn as sa
-from simattn.analysis.defaults import DEFAULTS, defaults
-from simattn.analysis.inputs import Workload
-from simattn.analysis.options import Options
-from simattn.analysis.tensors import TensorFileError, read_qkv
 from simattn.hierarchy import checks
 from simattn.kernels.synonyms import IN_RUN, SYNONYMS
+from simattn.reference.workload import Workload
+from simattn.workbench.defaults import DEFAULTS, defaults
+from simattn.workbench.options import Options
+from simattn.workbench.tensors import TensorFileError, read_qkv
 
 X = np.random.default_rng(0).standard_normal((8, 4), np.float32)
 O = sa.attention(X, X, X, machine=ROOMY)

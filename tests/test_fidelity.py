@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 
 import simattn as sa
-from simattn.analysis.fidelity import compulsory, counted, device, fidelity, loaded, off
-from simattn.analysis.inputs import Workload, draw
-from simattn.analysis.reproduce.execute import both_passes
 from simattn.gpu import counters
-from simattn.show.fidelity_page import report
+from simattn.reference.real_kernels import compulsory, counted, device, off
+from simattn.reference.workload import Workload
+from simattn.studies.fidelity import fidelity, loaded
+from simattn.studies.fidelity.markdown import report
+from simattn.studies.reproduce.execute import both_passes
+from simattn.workbench.inputs import draw
 
 ROOT = Path(__file__).resolve().parent.parent
 H100 = sa.machine("h100-sxm")

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from simattn.files import refuse_unwritable, replacing
+from simattn.text.files import refuse_unwritable, replacing
 
 
 def test_a_file_appears_whole_under_its_name(tmp_path):

@@ -22,15 +22,16 @@ if not GPU:
     os.environ.setdefault("TRITON_INTERPRET", "1")  # before Triton is imported: its kernels then run on the CPU
 
 import simattn as sa
-from simattn.analysis.cases import Backward, Forward
-from simattn.analysis.fidelity import counted
-from simattn.analysis.inputs import Workload, draw
-from simattn.analysis.options import Options
-from simattn.analysis.rounding import Rounding
 from simattn.gpu import auto, backend, call, jobs, measured, sdpa, timing
 from simattn.gpu.catalogue import KERNELS
 from simattn.gpu.counters import Profile
 from simattn.gpu.inputs import Inputs, tensor
+from simattn.reference.real_kernels import counted
+from simattn.reference.rounding import Rounding
+from simattn.reference.workload import Workload
+from simattn.workbench.cases import Backward, Forward
+from simattn.workbench.inputs import draw
+from simattn.workbench.options import Options
 
 DEVICE = "cuda" if GPU else "cpu"
 HERE = [k for k in KERNELS.values() if k.unavailable() is None and DEVICE in k.devices]

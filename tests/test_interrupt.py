@@ -38,7 +38,7 @@ sys.meta_path.insert(0, Hook())
     "module",
     [
         "numpy",
-        "simattn.analysis.compare",
+        "simattn.workbench.compare",
         "typer",
         "rich.table",
         "simattn.cli.compare",

@@ -8,8 +8,8 @@ import pytest
 from conftest import ROOMY
 
 import simattn as sa
-from simattn.hierarchy.dtypes import limits
-from simattn.kernels.scores import Scores, scores_type
+from simattn.hierarchy.dtypes import limits, scores_type
+from simattn.kernels.scores import Scores
 
 onnx = pytest.importorskip("onnx")
 # `collect_testcases("Attention")` would run the cases of every operator, for seconds and with warnings; this module has Attention's.

@@ -9,9 +9,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import simattn as sa
-from simattn.analysis import strips
-from simattn.analysis.options import Options
 from simattn.hierarchy.dtypes import STORAGE
+from simattn.reference import strips
+from simattn.workbench.options import Options
 
 OPTIONS = ("scale", "softcap", "bias", "alibi", "mask", "causal", "window", "offset", "kv_lens", "dropout")
 

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import simattn as sa
-from simattn.analysis.pareto import Point, marked, pareto
-from simattn.analysis.tensors import shipped_qkv
 from simattn.kernels import APPROXIMATE
+from simattn.workbench.pareto import Point, marked, pareto
+from simattn.workbench.tensors import shipped_qkv
 
 GPU = sa.machine("a100-40gb")
 NAMES = {"flash2", *(f.__name__ for f in APPROXIMATE)}
@@ -86,7 +86,7 @@ def test_an_error_that_is_not_finite_is_none_and_not_on_the_front():
 
 def test_the_figure_names_every_algorithm(real, tmp_path):
     """A panel a set of inputs, axes logarithmic and with units, every algorithm and the front in the legend; it can be saved."""
-    from simattn.show.plots import pareto_figure, save
+    from simattn.plots import pareto_figure, save
 
     figure = pareto_figure([real, real])
     assert {t.get_text() for t in figure.legends[0].get_texts()} >= NAMES | {"Pareto front"}

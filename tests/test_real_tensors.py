@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from simattn.analysis.tensors import shipped_qkv
+from simattn.workbench.tensors import shipped_qkv
 
 SCRIPT = Path(__file__).resolve().parent.parent / "scripts" / "make_real_tensors.py"
 

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 import simattn as sa
-from simattn.analysis.inputs import Workload
-from simattn.analysis.reproduce import GROUPS, Reproduction, precision, reproduce, sectors, softmax_kernels, splits
-from simattn.analysis.reproduce.execute import forward, moved
-from simattn.analysis.reproduce.row import Row
 from simattn.cli import main
-from simattn.show.reproduction import line, summary
+from simattn.reference.workload import Workload
+from simattn.studies.reproduce import GROUPS, Reproduction, precision, reproduce, sectors, softmax_kernels, splits
+from simattn.studies.reproduce.execute import forward, moved
+from simattn.studies.reproduce.page import line, summary
+from simattn.studies.reproduce.row import Row
 
 PAGE = (Path(__file__).resolve().parent.parent / "docs" / "reproduced.md").read_text(encoding="utf-8")
 LOOK = {

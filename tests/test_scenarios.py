@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from test_cli import run
 
 import simattn as sa
-from simattn.analysis.scenarios import SCENARIOS, Model, Scenario, play, result, scenario, ways
 from simattn.hierarchy.counts import KernelCounts
 from simattn.hierarchy.dtypes import STORAGE
+from simattn.studies.scenarios import SCENARIOS, Model, Scenario, play, result, scenario, ways
 
 ROOMY, SMALL = (sa.Machine(name="m", sram=sram, sms=4) for sram in (1 << 20, 4096))
 ROW = {"way", "hbm_read_bytes", "hbm_write_bytes", "matmul_flops", "hbm_held_bytes", "kv_cache_bytes", "hbm_over_first", "error"}

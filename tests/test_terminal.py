@@ -10,14 +10,15 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 import simattn as sa
-from simattn.analysis.claims import claims
-from simattn.analysis.reproduce import reproduce
-from simattn.analysis.scenarios import SCENARIOS, play
-from simattn.show import console
-from simattn.show.ascii import in_ascii, only_ascii, to_ascii
-from simattn.show.layout import Columns, plain
-from simattn.show.tables import comparison_table, machines_table
-from simattn.show.units import time_text
+from simattn.cli.machines import machines_table
+from simattn.studies.claims import claims
+from simattn.studies.reproduce import reproduce
+from simattn.studies.scenarios import SCENARIOS, play
+from simattn.text import console
+from simattn.text.ascii import in_ascii, only_ascii, to_ascii
+from simattn.text.layout import Columns, plain
+from simattn.text.units import time_text
+from simattn.workbench.table import comparison_table
 
 
 def shown(renderable, width):

@@ -12,13 +12,14 @@ import pytest
 from conftest import ROOMY, judged
 
 import simattn as sa
-from simattn.analysis.cases import Backward, Forward
-from simattn.analysis.inputs import Workload, draw
-from simattn.analysis.options import Options
-from simattn.analysis.rounding import Rounding, Units
-from simattn.analysis.tensors import shipped_qkv
-from simattn.analysis.verdict import judge
 from simattn.hierarchy.dtypes import STORAGE, round_to
+from simattn.reference.rounding import Rounding, Units
+from simattn.reference.verdict import judge
+from simattn.reference.workload import Workload
+from simattn.workbench.cases import Backward, Forward
+from simattn.workbench.inputs import draw
+from simattn.workbench.options import Options
+from simattn.workbench.tensors import shipped_qkv
 
 DRAWS = int(os.environ.get("SIMATTN_DRAWS", "40"))
 DROPPED = (363, 879)  # draws in which a row's largest weight is dropped, so that the others alone are its output

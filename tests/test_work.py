@@ -6,11 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import simattn as sa
-from simattn.analysis import work
-from simattn.analysis.compare import compare
-from simattn.analysis.options import Options
-from simattn.analysis.work import HOUR, estimate, problem
 from simattn.hierarchy import memory
+from simattn.workbench import work
+from simattn.workbench.compare import compare
+from simattn.workbench.options import Options
+from simattn.workbench.work import HOUR, estimate, problem
 
 A100 = sa.machine("a100-40gb")
 NAMES = ("naive", "online_softmax", "flash1", "flash2", "split_kv")

@@ -6,8 +6,8 @@ from typing import Annotated, Any
 import typer
 
 from .. import __version__
-from ..analysis.tensors import TensorFileError
-from ..show.ascii import fitting
+from ..text.ascii import fitting
+from ..workbench.tensors import TensorFileError
 from . import claims, compare, gpu, machines, reproduce
 
 app = typer.Typer(

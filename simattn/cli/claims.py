@@ -5,9 +5,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from ..analysis.claims import CHECKS, claims
-from ..show.console import show
-from ..show.progress import Patient
+from ..studies.claims import CHECKS, claims
+from ..text.console import show
+from ..text.progress import Patient
 from .options import Json, Markdown, echo_json, echo_page, one_of, whole_number
 
 

@@ -7,21 +7,22 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from ..analysis.compare import OTHER_INPUTS, Comparison, compare
-from ..analysis.defaults import DEFAULTS
-from ..analysis.inputs import Array, Workload, checked_qkv, draw
-from ..analysis.options import Options
-from ..analysis.scenarios import SCENARIOS, Scenario, asked, play, ways
-from ..analysis.symbols import Problem
-from ..analysis.tensors import read_qkv, shipped_qkv
-from ..analysis.work import estimate, problem
 from ..hierarchy.catalogue import machine as catalogue_machine
 from ..hierarchy.catalogue import machines
 from ..hierarchy.dtypes import STORAGE
 from ..kernels import GROUPS
-from ..show.console import show
-from ..show.progress import Patient
-from ..show.tables import comparison_table
+from ..reference.symbols import Problem
+from ..reference.workload import Workload
+from ..studies.scenarios import SCENARIOS, Scenario, asked, play, ways
+from ..text.console import show
+from ..text.progress import Patient
+from ..workbench.compare import OTHER_INPUTS, Comparison, compare
+from ..workbench.defaults import DEFAULTS
+from ..workbench.inputs import Array, checked_qkv, draw
+from ..workbench.options import Options
+from ..workbench.table import comparison_table
+from ..workbench.tensors import read_qkv, shipped_qkv
+from ..workbench.work import estimate, problem
 from .options import Causal, Json, KvHeads, Nq, Seed, echo_json, figure, names, whole, workload
 from .work import accepted, posed
 
@@ -184,7 +185,7 @@ def _window(text: str) -> tuple[int | None, int | None]:
 
 
 def _save(comparisons: Sequence[Comparison], path: Path, *, quiet: bool) -> None:
-    from ..show.plots import save, traffic_figure  # noqa: PLC0415 - matplotlib loads when a figure is asked for
+    from ..plots import save, traffic_figure  # noqa: PLC0415 - matplotlib loads when a figure is asked for
 
     save(traffic_figure(list(comparisons)), path)
     if not quiet:

@@ -8,9 +8,9 @@ import typer
 from rich.console import Console
 
 from .. import gpu
-from ..analysis.fidelity import fidelity, loaded
-from ..files import refuse_unwritable, replacing
-from ..show.progress import Patient
+from ..studies.fidelity import fidelity, loaded
+from ..text.files import refuse_unwritable, replacing
+from ..text.progress import Patient
 from .options import echo_page, whole
 from .options import figure as checked_figure
 
@@ -46,12 +46,12 @@ def report_command(
     ] = None,
 ) -> None:
     """Print the page docs/fidelity.md from measurements: the simulator's counts beside the hardware's."""
-    from ..show.fidelity_page import report  # noqa: PLC0415 - only this command needs its text
+    from ..studies.fidelity.markdown import report  # noqa: PLC0415 - only this command needs its text
 
     path = None if figure is None else checked_figure("--figure", figure)
     done = fidelity(loaded(measured))
     echo_page(report(done))
     if path is not None:
-        from ..show.plots import fidelity_figure, save  # noqa: PLC0415 - matplotlib loads when a figure is asked for
+        from ..plots import fidelity_figure, save  # noqa: PLC0415 - matplotlib loads when a figure is asked for
 
         save(fidelity_figure(done), path)

@@ -7,12 +7,12 @@ import typer
 from rich.console import Console
 
 from .. import gpu
-from ..analysis.inputs import draw
-from ..analysis.work import UNLIMITED, estimate
 from ..gpu.catalogue import KERNELS
-from ..show.ascii import fitting
-from ..show.console import show
-from ..show.progress import Patient
+from ..text.ascii import fitting
+from ..text.console import show
+from ..text.progress import Patient
+from ..workbench.inputs import draw
+from ..workbench.work import UNLIMITED, estimate
 from . import fidelity
 from .options import Causal, Json, KvHeads, Nq, Seed, echo_json, names, whole, workload
 from .work import accepted, posed

@@ -8,10 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
-from ..analysis.inputs import Workload
-from ..files import refuse_unwritable
 from ..hierarchy.dtypes import STORAGE, storage_type
-from ..show.ascii import fitting
+from ..reference.workload import Workload
+from ..text.ascii import fitting
+from ..text.files import refuse_unwritable
 
 
 def whole(*flags: str, least: int = 1, help: str = "") -> Any:

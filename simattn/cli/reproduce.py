@@ -5,9 +5,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from ..analysis.reproduce import GROUPS, reproduce
-from ..show.console import show
-from ..show.progress import Patient
+from ..studies.reproduce import GROUPS, reproduce
+from ..text.console import show
+from ..text.progress import Patient
 from .options import Json, Markdown, echo_json, echo_page, one_of
 
 

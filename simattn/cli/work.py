@@ -5,11 +5,11 @@ from collections.abc import Sequence
 
 import typer
 
-from ..analysis.inputs import Workload
-from ..analysis.symbols import Problem
-from ..analysis.work import HOUR, REMEDY, Work
-from ..show.ascii import fitting
-from ..show.units import time_text
+from ..reference.symbols import Problem
+from ..reference.workload import Workload
+from ..text.ascii import fitting
+from ..text.units import time_text
+from ..workbench.work import HOUR, REMEDY, Work
 
 MINUTE = 60.0
 COUNTS = "--scenario or sa.closed_form counts without a run"

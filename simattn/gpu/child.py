@@ -5,7 +5,7 @@ import sys
 import time
 from pathlib import Path
 
-from ..analysis.inputs import Workload
+from ..reference.workload import Workload
 from .backend import one_line, torch
 from .jobs import prepare, tensors
 

@@ -4,17 +4,18 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from ..analysis.cases import Backward, Forward
-from ..analysis.compare import finite
-from ..analysis.fidelity import Row, compulsory, counted, device
-from ..analysis.inputs import Array, Workload, checked_qkv
-from ..analysis.options import Options
-from ..analysis.shown import Shown
-from ..analysis.truth import Error
-from ..analysis.verdict import Judgement
 from ..hierarchy.catalogue import machine as catalogue_machine
 from ..hierarchy.errors import unknown
 from ..hierarchy.machine import Machine
+from ..reference.real_kernels import Row, compulsory, counted, device
+from ..reference.truth import Error
+from ..reference.verdict import Judgement
+from ..reference.workload import Workload
+from ..text.shown import Shown
+from ..workbench.cases import Backward, Forward
+from ..workbench.compare import finite
+from ..workbench.inputs import Array, checked_qkv
+from ..workbench.options import Options
 from .backend import Unavailable, describe, one_line
 from .call import GpuRun, attention, attention_backward
 from .catalogue import KERNELS
@@ -65,6 +66,8 @@ BYTES = ("sm_read", "sm_write", "l2_read", "l2_write", "dram_read", "dram_write"
 class RealComparison(Shown):
     """Kernels on one workload. Prints as a table; `to_dict()` is the same as plain data."""
 
+    _table = "simattn.gpu.table:real_table"
+
     machine: Machine
     measured_with: Mapping[str, Any]
     workload: Workload
@@ -77,11 +80,6 @@ class RealComparison(Shown):
             "measured_with": dict(self.measured_with), "machine": self.machine.name, "workload": asdict(self.workload),
             "compulsory_read_bytes": read, "compulsory_write_bytes": written, "results": [r.to_dict() for r in self.results],
         }  # fmt: skip
-
-    def __rich__(self) -> Any:
-        from ..show.fidelity import real_table  # noqa: PLC0415 - results know their table, but rich loads when it is shown
-
-        return real_table(self)
 
 
 def compare(

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ..analysis.inputs import Workload
+from ..reference.workload import Workload
 from .backend import has_cuda
 from .catalogue import named
 

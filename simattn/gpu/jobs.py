@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from ..analysis.inputs import Workload
+from ..reference.workload import Workload
 from .backend import torch
 from .call import differentiated
 from .catalogue import named, refused

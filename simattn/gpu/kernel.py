@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..analysis.rounding import UNFUSED, Rounding
+from ..reference.rounding import UNFUSED, Rounding
 from .backend import has_cuda
 from .inputs import Inputs
 

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from ..analysis.inputs import Workload
+from ..reference.workload import Workload
 from . import counters, timing
 from .backend import describe, one_line, torch
 from .jobs import prepare, tensors

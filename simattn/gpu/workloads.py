@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from ..analysis.inputs import Workload
+from ..reference.workload import Workload
 
 TOKENS, HIDDEN = 16_384, 2048
 LENGTHS = (512, 1024, 2048, 4096, 8192, 16_384)

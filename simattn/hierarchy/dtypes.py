@@ -64,3 +64,11 @@ def round_to(x: Data, dtype: DType) -> Data:
         bound = float(limits(dtype).max)
         x = np.clip(x, -bound, bound)
     return x.astype(dtype)
+
+
+def scores_type(storage: DType, acc: DType | None = None) -> DType:
+    """The type in which S and P lie in HBM: the storage type, or float16 for a float8, in which no score would survive.
+
+    acc: where it is a float8 too, every operation rounds to it, and so does this.
+    """
+    return np.dtype(np.float16) if storage.itemsize == 1 and storage != acc else storage

@@ -4,10 +4,11 @@ from typing import Any
 
 import numpy as np
 
+from ..hierarchy.dtypes import scores_type
 from ..hierarchy.gpu import Gpu
 from ..hierarchy.grid import blocks, size
 from ..hierarchy.hbm import HbmArray
-from .scores import Scores, scores_type
+from .scores import Scores
 from .softmax import lowest, rowmax, rowsum
 
 

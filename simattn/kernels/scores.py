@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from ..hierarchy.checks import flag, kind, number, optional, sides, whole
-from ..hierarchy.dtypes import BOOL, DType
+from ..hierarchy.dtypes import BOOL
 from ..hierarchy.errors import unknown
 from ..hierarchy.grid import blocks
 from ..hierarchy.hbm import HbmArray
@@ -71,9 +71,9 @@ class Scores:
     def visits(self, i: slice, Bc: int, within: slice | None = None) -> list[slice]:
         """The blocks of keys of which rows i see any. within: of these keys only, in blocks that begin where they do."""
         low, high = (0, self.n_k) if within is None else (within.start, min(within.stop, self.n_k))
-        seen = [(max(start, low) - low, min(stop, high) - low) for start, stop in self._seen(i)]
-        visited = {k for start, stop in seen if start < stop for k in range(start // Bc, -(-stop // Bc))}
-        return [slice(low + k * Bc, min(low + (k + 1) * Bc, high)) for k in sorted(visited)]
+        seen = [(max(start, low), min(stop, high)) for start, stop in self._seen(i)]
+        visited = {j.start for start, stop in seen if start < stop for j in blocks(stop, Bc, start - (start - low) % Bc)}
+        return [slice(j, min(j + Bc, high)) for j in sorted(visited)]
 
     def hidden(self, i: slice, Bc: int) -> list[slice]:
         """The other keys, by blocks."""
@@ -179,11 +179,3 @@ def _check(name: str, x: Any, rows: int, columns: int) -> None:
         raise TypeError(f"{name} has type {x.dtype.name}: a mask is boolean, and added scores are a bias")
     if x.shape[0] not in (1, rows) or x.shape[1] != columns:
         raise ValueError(f"{name} has shape {x.shape}: give {(rows, columns)}, or {(1, columns)} for all rows alike")
-
-
-def scores_type(storage: DType, acc: DType | None = None) -> DType:
-    """The type in which S and P lie in HBM: the storage type, or float16 for a float8, in which no score would survive.
-
-    acc: where it is a float8 too, every operation rounds to it, and so does this.
-    """
-    return np.dtype(np.float16) if storage.itemsize == 1 and storage != acc else storage

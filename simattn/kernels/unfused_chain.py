@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from ..hierarchy.dtypes import BOOL
+from ..hierarchy.dtypes import BOOL, scores_type
 from ..hierarchy.gpu import Gpu
 from ..hierarchy.grid import blocks, size
 from ..hierarchy.hbm import HbmArray
 from .rows import softmax
-from .scores import Scores, scores_type
+from .scores import Scores
 
 
 def unfused_chain(

@@ -2,12 +2,13 @@
 
 from typing import Any
 
+from ..hierarchy.dtypes import scores_type
 from ..hierarchy.gpu import Gpu
 from ..hierarchy.grid import blocks, size
 from ..hierarchy.hbm import HbmArray
 from .gradient import Gradient
 from .rows import softmax_backward
-from .scores import Scores, scores_type
+from .scores import Scores
 
 
 def unfused_chain_backward(

@@ -8,7 +8,7 @@ import triton
 import triton.language as tl
 from triton.tools.tensor_descriptor import TensorDescriptor
 
-from ...analysis.fidelity.twins import FLASH2_ROWS, ROOMY, flash2_keys
+from ...reference.real_kernels.twins import FLASH2_ROWS, ROOMY, flash2_keys
 from ..inputs import Inputs
 from .step import LOG2E, visit
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ...analysis.fidelity.twins import MOST_ROWS
+from ...reference.real_kernels.twins import MOST_ROWS
 from ..backend import Unavailable, has, has_cuda
 from ..inputs import Inputs
 from ..kernel import HALF, Forward, Kernel, first

@@ -8,8 +8,8 @@ import torch
 import triton
 import triton.language as tl
 
-from ...analysis.fidelity.twins import SPLIT_KV_KEYS, split_kv_rows
-from ...kernels.split_kv import heuristic, key_block
+from ...hierarchy.splits import heuristic, key_block
+from ...reference.real_kernels.twins import SPLIT_KV_KEYS, split_kv_rows
 from ..inputs import Inputs
 from .step import LOG2E, visit
 

@@ -1,1 +1,0 @@
-"""What is true, what must be counted, and how runs compare."""

@@ -1,1 +1,0 @@
-"""Tables and plots. Loaded when something is shown."""

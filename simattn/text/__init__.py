@@ -1,0 +1,1 @@
+"""Text for readers: units, tables that fit, progress, files written whole. Knows nothing of the rest."""

@@ -1,0 +1,1 @@
+"""What a user does with machine, algorithms and reference: inputs, options, one call on arrays, comparisons."""
