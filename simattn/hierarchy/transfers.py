@@ -55,7 +55,7 @@ def fill(name: str, tile: Spec) -> Operation:
 
     def make(x: float | range) -> Data:
         values = np.asarray(x, None if isinstance(x, range) else FLOAT64)
-        return np.full((1, 1, 1, *tile.shape), round_to(values, tile.dtype))
+        return np.full(tile.shape, round_to(values, tile.dtype))
 
     return Operation(name, tile, Counts(sram_write=tile.nbytes), make, parameters=(*tile.shape, tile.dtype.name))
 
@@ -71,9 +71,9 @@ def _write(array: Data, x: Data) -> None:
 
 def add(array: Data, x: Data, heads: int) -> None:
     """The array += x for each of the heads that run side by side and may share it, one after another, rounded to its type each time."""
-    if array.shape[2] > 1:
+    if heads > 1 and array.shape[2] > 1:
         heads = 1
     kind = wide(array.dtype)
     for g in range(heads):
-        term = x[:, :, g : g + 1] if heads > 1 and x.shape[2] > 1 else x
+        term = x[:, :, g : g + 1] if heads > 1 and x.ndim > 2 and x.shape[2] > 1 else x
         array[...] = round_to(array.astype(kind, copy=False) + term.astype(kind, copy=False), array.dtype)

@@ -30,8 +30,12 @@ class Execute(Reader):
     """Executes on the arrays of one group of lanes. data: the inputs by name. numbers: of the lanes, for random numbers."""
 
     def __init__(self, sets: WorkingSets, data: Mapping[str, Data], numbers: Data, threads: Threads) -> None:
-        self._sets, self._numbers, self._threads = sets, numbers, threads
-        self._storage = dict(data)
+        self._sets, self._threads = sets, threads
+        self._lead = (
+            ALL_LANES if numbers.size > 1 else ()
+        )  # a lane of its own has no lane axes: NumPy takes two axes faster than five
+        self._numbers = numbers if self._lead else numbers[0, 0, 0]
+        self._storage = {name: x if self._lead else x[0, 0, 0] for name, x in data.items()}
         for x in self._storage.values():
             x.flags.writeable = False  # inputs are read-only, and no result may be written in their memory
         with np.errstate(all="ignore"):
@@ -43,7 +47,8 @@ class Execute(Reader):
 
     def array(self, array: Array) -> None:
         refuse_beyond_host(array.name, array.nbytes)
-        self._storage[array.name] = np.full((*array.lanes, *array.shape), np.nan, array.dtype)
+        lanes = array.lanes if self._lead else ()
+        self._storage[array.name] = np.full((*lanes, *array.shape), np.nan, array.dtype)
 
     def block(self, block: Block) -> None:
         if block.launch != self._launch:
@@ -64,7 +69,7 @@ class Execute(Reader):
 
     def output(self, name: str) -> Data:
         """An array, over the lanes that ran."""
-        return self._storage[name]
+        return self._storage[name] if self._lead else self._storage[name][None, None, None]
 
     def look(self, block: Block, operand: int | View) -> Data:
         """A tile of the thread block that runs: what it recorded is executed and kept, for what is read again is not known yet."""
@@ -93,7 +98,7 @@ class Execute(Reader):
 
     def _execute(self, block: Block, plan: Plan, values: list[Any], turns: Turns, k: int) -> None:
         """Execute the records from len(values) on, appending to `values` what they give, and dropping what is not read again."""
-        storage, lanes, late = self._storage, prod(block.lanes), Late(turns, k, block.lanes[2])
+        storage, lead, lanes, late = self._storage, self._lead, prod(block.lanes), Late(turns, k, block.lanes[2])
         for (operation, reads, operands, _), taken, ended in zip(block.records[len(values) :], *plan, strict=False):
             if operands is None:
                 values.append(None)
@@ -104,23 +109,23 @@ class Execute(Reader):
                 if kind is int:
                     data.append(values[x])
                 elif kind is Region:
-                    if x.array in late.arrays and operation.name != "atomic_add":
+                    if late.arrays and x.array in late.arrays and operation.name != "atomic_add":
                         late.add()
-                    data.append(storage[x.array][ALL_LANES + x.place])
+                    data.append(storage[x.array][lead + x.place])
                 elif kind is View:
                     data.append(_operand(x, values))
                 else:
                     data.append(self._numbers if x is LANES else x)
-            if operation.name == "atomic_add":
+            if taken is not None:
+                memory = values[taken]
+                fits = operation.in_place and memory.size == operation.result.elements * lanes  # type: ignore[union-attr]
+                if fits and memory.flags.carray:  # inputs are read-only
+                    values.append(operation.compute(*data, out=memory))
+                else:
+                    values.append(operation.compute(*data))
+            elif operation.result is None and operation.name == "atomic_add":
                 late.append(operands[0].array, *data, dies=reads[0] in ended)
                 values.append(None)
-            elif (
-                taken is not None
-                and operation.in_place
-                and (memory := values[taken]).size == operation.result.elements * lanes  # type: ignore[union-attr]
-                and memory.flags.carray  # inputs are read-only
-            ):
-                values.append(operation.compute(*data, out=memory))
             else:
                 values.append(operation.compute(*data))
             for position in ended:

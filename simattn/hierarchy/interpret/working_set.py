@@ -55,29 +55,32 @@ def lives(log: Log) -> Lives:
     ends: list[tuple[int, ...]] = [()] * n
     reused = set()
     for t in range(n - 1, -1, -1):  # backwards, so that the first use to be seen is the last
-        if dies[t] == t:
-            ends[t] = (t,)
+        ended: tuple[int, ...] = (t,) if dies[t] == t else ()
         for operand in log[t][1]:
             if dies[operand] == operand:
                 dies[operand] = t
-                ends[t] += (operand,)
+                ended += (operand,)
             else:
                 reused.add(operand)
+        if ended:
+            ends[t] = ended
     origin = list(range(n))  # the tile whose bytes this one took over, in a chain
     takes: list[int | None] = [None] * n
     products = []
     own = [0] * n
     after = [0] * n
     for t, (operation, operands) in enumerate(log):
-        for k in operation.takes:
-            operand = operands[k]
-            if dies[operand] == t and origin[operand] < origin[t]:
-                origin[t] = origin[operand]
-                takes[t] = operand
-        if operation.result is not None:
-            after[t] = operation.result.held
+        if operation.result is None:
+            continue
+        if held := operation.result.held:
+            after[t] = held
+            for k in operation.takes:
+                operand = operands[k]
+                if dies[operand] == t and origin[operand] < origin[t]:
+                    origin[t] = origin[operand]
+                    takes[t] = operand
             if takes[t] is None:
-                own[t] = after[t]
+                own[t] = held
         if operation.is_matmul:
             products.append(t)
     for t in products:
