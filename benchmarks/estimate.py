@@ -10,21 +10,20 @@ import time
 from functools import partial
 
 import simattn as sa
-from simattn.reference.workload import Workload
+from simattn.reference.problem import Problem
 from simattn.workbench.inputs import draw
-from simattn.workbench.options import Options
-from simattn.workbench.work import estimate, problem
+from simattn.workbench.work import estimate
 
 FORWARD, BACKWARD = ("naive", "online_softmax", "flash1", "flash2", "split_kv"), ("naive", "flash1", "flash2")
 WORKLOADS = [
-    Workload(1, 16, 16, 1024, 1024, 64, "float16", causal=False),
-    Workload(1, 1, 1, 4096, 4096, 64, "float16", causal=True),
-    Workload(1, 16, 2, 1, 8192, 128, "float16", causal=False),
-    Workload(1, 8, 8, 1024, 1024, 64, "float32", causal=False),
-    Workload(1, 4, 4, 1024, 1024, 64, "float64", causal=False),
-    Workload(1, 4, 4, 1024, 1024, 128, "bfloat16", causal=False),
-    Workload(1, 4, 4, 1024, 1024, 64, "float8_e4m3fn", causal=False),
-    Workload(1, 8, 8, 1024, 1024, 64, "float16", causal=False, backward=True),
+    Problem(heads=16, n_q=1024, n_k=1024, d=64),
+    Problem(n_q=4096, n_k=4096, d=64, causal=True),
+    Problem(heads=16, kv_heads=2, n_q=1, n_k=8192, d=128),
+    Problem(heads=8, n_q=1024, n_k=1024, d=64, dtype="float32"),
+    Problem(heads=4, n_q=1024, n_k=1024, d=64, dtype="float64"),
+    Problem(heads=4, n_q=1024, n_k=1024, d=128, dtype="bfloat16"),
+    Problem(heads=4, n_q=1024, n_k=1024, d=64, dtype="float8_e4m3fn"),
+    Problem(heads=8, n_q=1024, n_k=1024, d=64, backward=True),
 ]
 
 
@@ -38,7 +37,7 @@ def main() -> None:
         Q, K, V = draw(w)
         names = BACKWARD if w.backward else FORWARD
         begun: dict[str, float] = {}
-        work = estimate(names, problem(Q, K, V, Options.of(Q, K, causal=w.causal)), gpu, backward=w.backward)
+        work = estimate(names, w, gpu, backward=w.backward)
         sa.compare(gpu, names, Q, K, V, causal=w.causal, backward=w.backward, progress=partial(_begin, begun))
         ends = [*list(begun.values())[1:], time.process_time()]
         took = {name: end - begin for (name, begin), end in zip(begun.items(), ends, strict=True)}

@@ -18,29 +18,27 @@ from simattn.gpu.backend import has_cuda
 from simattn.gpu.catalogue import KERNELS
 from simattn.gpu.jobs import tensors
 from simattn.gpu.timing import milliseconds
-from simattn.reference.workload import Workload
+from simattn.reference.problem import Problem
 
 WORKLOADS = [
     *(
-        Workload(16_384 // n, 2048 // d, 2048 // d, n, n, d, "float16", causal)
+        Problem(batch=16_384 // n, heads=2048 // d, n_q=n, n_k=n, d=d, causal=causal)
         for d in (64, 128)
         for n in (1024, 4096)
         for causal in (False, True)
     ),
-    Workload(1, 32, 8, 4096, 4096, 128, "bfloat16", causal=True),
-    Workload(1, 16, 16, 1, 8192, 128, "float16", causal=False),
-    Workload(1, 16, 2, 1, 32_768, 128, "float16", causal=False),
-    Workload(8, 32, 8, 1, 8192, 128, "bfloat16", causal=False),
+    Problem(heads=32, kv_heads=8, n_q=4096, n_k=4096, d=128, dtype="bfloat16", causal=True),
+    Problem(heads=16, n_q=1, n_k=8192, d=128),
+    Problem(heads=16, kv_heads=2, n_q=1, n_k=32_768, d=128),
+    Problem(batch=8, heads=32, kv_heads=8, n_q=1, n_k=8192, d=128, dtype="bfloat16"),
 ]
 TWIN = [
-    Workload(max(1, 16_384 // n), 2048 // d, 2048 // d, n, n, d, "float16", causal)
+    Problem(batch=max(1, 16_384 // n), heads=2048 // d, n_q=n, n_k=n, d=d, causal=causal)
     for d in (64, 128)
     for n in (2048, 4096, 16_384)
     for causal in (False, True)
 ]
-SPLIT = [
-    Workload(1, 16, kv, 1, n, d, "float16", causal=False) for d in (64, 128) for n in (8192, 32_768, 131_072) for kv in (16, 2)
-]
+SPLIT = [Problem(heads=16, kv_heads=kv, n_q=1, n_k=n, d=d) for d in (64, 128) for n in (8192, 32_768, 131_072) for kv in (16, 2)]
 ROUNDS, CALLS = 31, 200
 
 
@@ -59,7 +57,7 @@ def microseconds(*calls: Callable[[], object]) -> list[float]:
 
 
 def wrapper() -> None:
-    x = tensors(Workload(1, 1, 1, 64, 64, 64, "float16", causal=False), "cuda" if has_cuda() else "cpu")
+    x = tensors(Problem(n_q=64, n_k=64, d=64), "cuda" if has_cuda() else "cpu")
     chosen = sa.gpu.attention(x.q, x.k, x.v, measure=False).kernel
     for kernel, asked in (("flash" if has_cuda() else "cpu_flash",) * 2, (chosen, "auto")):
         calls = [
@@ -75,7 +73,7 @@ def wrapper() -> None:
         )
 
 
-def auto(w: Workload) -> None:
+def auto(w: Problem) -> None:
     x = tensors(w, "cuda")
     chosen = sa.gpu.attention(x.q, x.k, x.v, causal=w.causal, measure=False).kernel
     able = [k for k in KERNELS.values() if k.why_not(x) is None and k.fused]
@@ -86,7 +84,7 @@ def auto(w: Workload) -> None:
     print(f"auto {times[chosen] / times[best]:.3f} x fastest: {chosen} | {w} | ms: {others}", flush=True)
 
 
-def twin(w: Workload, name: str) -> None:
+def twin(w: Problem, name: str) -> None:
     x = tensors(w, "cuda")
     rounds = [[milliseconds(lambda k=k: KERNELS[k].forward(x), "cuda") for k in (name, "flash")] for _ in range(3)]
     ours, flash = (statistics.median(times) for times in zip(*rounds, strict=True))

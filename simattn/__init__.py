@@ -62,9 +62,9 @@ from .workbench.quantize import hadamard, quantize
 if TYPE_CHECKING:
     from . import gpu
     from .reference.forms import closed_form
-    from .reference.symbols import Problem
+    from .reference.problem import Problem
 
-LATER = {"gpu": ".gpu", "closed_form": ".reference.forms", "Problem": ".reference.symbols"}  # loaded when first used
+LATER = {"gpu": ".gpu", "closed_form": ".reference.forms", "Problem": ".reference.problem"}  # loaded when first used
 
 __version__ = "0.1.0"
 

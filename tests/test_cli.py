@@ -19,7 +19,7 @@ from simattn.cli import main
 from simattn.cli.compare import DEFAULT_ALGORITHMS, DEFAULT_BACKWARD
 from simattn.hierarchy.dtypes import STORAGE
 from simattn.kernels import GROUPS
-from simattn.text import progress as progress_module
+from simattn.text import patient
 from simattn.text.units import bytes_text, count_text, ratio_text
 from simattn.workbench.compare import OTHER_INPUTS
 from simattn.workbench.work import Work
@@ -268,9 +268,9 @@ def test_a_long_run_says_how_long(capsys, monkeypatch):
 def test_a_progress_bar_appears_when_it_takes_long(monkeypatch):
     """The bar shows what is being done once the patience is over, and nothing at all before."""
     for patience, shown in ((0.05, True), (60, False)):
-        monkeypatch.setattr(progress_module, "PATIENCE", patience)
+        monkeypatch.setattr(patient, "PATIENCE", patience)
         out = io.StringIO()
-        with progress_module.Patient(3, Console(file=out, force_terminal=True)) as progress:
+        with patient.Patient(3, Console(file=out, force_terminal=True)) as progress:
             progress("naive")
             time.sleep(0.4)
             progress("flash2")
@@ -280,8 +280,8 @@ def test_a_progress_bar_appears_when_it_takes_long(monkeypatch):
 def test_a_bar_of_seconds_says_what_is_left(monkeypatch):
     """With estimates the bar moves within a stage, and the rest is corrected by how wrong the estimates were."""
     now = [0.0]
-    monkeypatch.setattr(progress_module.time, "monotonic", lambda: now[0])
-    left = progress_module.Left([10, 30, 60])
+    monkeypatch.setattr(patient.time, "monotonic", lambda: now[0])
+    left = patient.Left([10, 30, 60])
     assert left.seconds() == pytest.approx(100)
     left.next()
     now[0] = 5

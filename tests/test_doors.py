@@ -15,7 +15,7 @@ from safetensors.numpy import save_file
 import simattn as sa
 from simattn.hierarchy import checks
 from simattn.kernels.synonyms import IN_RUN, SYNONYMS
-from simattn.reference.workload import Workload
+from simattn.reference.problem import Problem
 from simattn.workbench.defaults import DEFAULTS, defaults
 from simattn.workbench.options import Options
 from simattn.workbench.tensors import TensorFileError, read_qkv
@@ -349,7 +349,7 @@ def test_defaults_are_for_what_is_required():
     """Every algorithm of a comparison has a default for each argument that its signature requires; what is given is kept."""
     from simattn.kernels import APPROXIMATE, DECODING, FORWARD
 
-    w = Workload(1, 2, 2, 96, 96, 8, "float32", causal=False)
+    w = Problem(heads=2, n_q=96, n_k=96, d=8, dtype="float32")
     for f in (*FORWARD, *DECODING, *APPROXIMATE, sa.block_sparse):
         needs = {p.name for p in inspect.signature(f).parameters.values() if p.kind is p.KEYWORD_ONLY and p.default is p.empty}
         made = defaults(f.__name__, w, {})

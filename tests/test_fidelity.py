@@ -11,16 +11,16 @@ import pytest
 
 import simattn as sa
 from simattn.gpu import counters
+from simattn.reference.problem import Problem
 from simattn.reference.real_kernels import compulsory, counted, device, off
-from simattn.reference.workload import Workload
 from simattn.studies.fidelity import fidelity, loaded
-from simattn.studies.fidelity.markdown import report
+from simattn.studies.fidelity.page import report
 from simattn.studies.reproduce.execute import both_passes
 from simattn.workbench.inputs import draw
 
 ROOT = Path(__file__).resolve().parent.parent
 H100 = sa.machine("h100-sxm")
-SQUARE = Workload(1, 16, 16, 2048, 2048, 64, "float16", causal=False)
+SQUARE = Problem(heads=16, n_q=2048, n_k=2048, d=64)
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +32,16 @@ def measured():
 def test_the_page_is_made_from_the_measurements(measured):
     """docs/fidelity.md is what `simattn gpu report` prints of docs/fidelity.json."""
     assert (ROOT / "docs" / "fidelity.md").read_text(encoding="utf-8") == report(measured)
+
+
+def test_what_was_found_on_one_device_is_not_said_of_another(measured):
+    """The page of another GPU's measurements has the same prose and tables, without what the H100's kernels were found to do."""
+    found = "## What the kernels were found to do"
+    other = report(replace(measured, measured_with=measured.measured_with | {"device": "Tesla T4"}))
+    assert found in report(measured)
+    assert found not in other
+    assert "## Timed" in other
+    assert "\n\n\n" not in other
 
 
 def test_the_grid_is_whole(measured):
@@ -170,7 +180,7 @@ def test_a_kernel_that_nobody_knows_is_not_counted():
 
 def test_one_query_is_counted_as_split_kv():
     """flash with one query is split_kv with flash-attn's number of splits, its heads packed where they share keys."""
-    one = Workload(1, 16, 16, 1, 8192, 128, "float16", causal=False)
+    one = Problem(heads=16, n_q=1, n_k=8192, d=128)
     name = "void pytorch_flash::flash_fwd_splitkv_kernel<Flash_fwd_kernel_traits<128, 64, 128, 4"
     assert counted("flash", one, [name], H100) == counted("flash", one, (), H100)
     assert counted("flash", one, (), H100).algorithm == "split_kv, Br = 64, Bc = 128, splits = 16"
@@ -180,10 +190,10 @@ def test_one_query_is_counted_as_split_kv():
 
 def test_heads_that_share_keys_are_packed_as_the_kernels_do():
     """torch's flash makes rows of a group for a single query only; the twin always does, and splits by what it packed."""
-    few = Workload(1, 16, 2, 4, 8192, 128, "float16", causal=False)
+    few = Problem(heads=16, kv_heads=2, n_q=4, n_k=8192, d=128)
     name = ["flash_fwd_splitkv_kernel<Flash_fwd_kernel_traits<128, 64, 128, 4"]
     assert counted("flash", few, name, H100).read == counted("flash", replace(few, kv_heads=16), name, H100).read
-    full = Workload(64, 32, 8, 1, 8192, 128, "float16", causal=False)  # fills the SMs without a split
+    full = Problem(batch=64, heads=32, kv_heads=8, n_q=1, n_k=8192, d=128)  # fills the SMs without a split
     assert counted("flash", full, (), H100).algorithm.startswith("flash2")
     assert counted("flash", full, (), H100).read < counted("flash", replace(full, kv_heads=32), (), H100).read / 3
     assert counted("triton_split_kv", few, (), H100).algorithm == "split_kv, Br = 32, Bc = 128, splits = 64"
@@ -193,7 +203,7 @@ def test_heads_that_share_keys_are_packed_as_the_kernels_do():
 
 def test_the_backward_pass_is_counted_without_what_l2_adds():
     """flash's backward pass is flash2_backward whose atomic additions are not read back by the SMs: with them it would read more."""
-    w = Workload(64, 16, 16, 1024, 1024, 64, "float16", causal=False, backward=True)
+    w = Problem(batch=64, heads=16, n_q=1024, n_k=1024, d=64, backward=True)
     found = counted("flash", w, ["flash_bwd_dq_dk_dv_loop_seqk_parallel_kernel<Flash_bwd_kernel_traits<64, 128, 128, 8"], H100)
     u = 64 * 16 * 1024 * 64 * 2
     assert found.read / u == pytest.approx(22.5, abs=0.5)  # FIGURES: «22.5u read», by the same blocks
@@ -207,7 +217,7 @@ def test_the_backward_pass_is_counted_without_what_l2_adds():
 def test_counts_are_those_of_executed_runs(n, causal):
     """To the byte: flash is flash2, forward; its backward pass is flash2_backward, less the old dQ that its additions read; the unfused
     chain is itself."""
-    w = Workload(1, 2, 2, n, n, 64, "float16", causal)
+    w = Problem(heads=2, n_q=n, n_k=n, d=64, causal=causal)
     tile = "kernel_traits<64, 128, 128, 8"
     run, backward = both_passes(H100, "flash2", w, Br=128, Bc=128)
     old = backward.tensors["dQ_acc"].hbm_read - backward.kernels["convert dQ"].hbm_read
@@ -224,7 +234,7 @@ def test_counts_are_those_of_executed_runs(n, causal):
 
 def test_one_query_sees_every_key_causal_or_not():
     """As the kernels run it; and where CUTLASS's would refuse, nothing is counted."""
-    one = Workload(1, 16, 16, 1, 8192, 64, "float16", causal=False)
+    one = Problem(heads=16, n_q=1, n_k=8192, d=64)
     for kernel in ("efficient", "flash", "triton_split_kv"):
         assert counted(kernel, replace(one, causal=True), (), H100) == counted(kernel, one, (), H100)
     assert counted("efficient", replace(one, n_q=4096, causal=True), (), H100) is None
@@ -243,7 +253,7 @@ def test_what_is_known_of_hopper_is_not_said_of_others():
 
 def test_what_torch_copies_is_counted():
     """Each copy of O or dO that was launched reads and writes it once; heads that share keys take kernels that are not known."""
-    w = Workload(2, 4, 4, 256, 256, 64, "float16", causal=False, backward=True)
+    w = Problem(batch=2, heads=4, n_q=256, n_k=256, d=64, backward=True)
     kernel = "flash_bwd_dq_dk_dv_loop_seqk_parallel_kernel<Flash_bwd_kernel_traits<64, 128, 128, 8"
     bare, copied = (counted("flash", w, [*["direct_copy_kernel_cuda"] * n, kernel], H100) for n in (0, 2))
     assert (copied.read - bare.read, copied.write - bare.write) == (2 * 2 * 4 * 256 * 64 * 2,) * 2

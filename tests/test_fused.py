@@ -26,9 +26,9 @@ from simattn.gpu import auto, backend, call, jobs, measured, sdpa, timing
 from simattn.gpu.catalogue import KERNELS
 from simattn.gpu.counters import Profile
 from simattn.gpu.inputs import Inputs, tensor
+from simattn.reference.problem import Problem
 from simattn.reference.real_kernels import counted
 from simattn.reference.rounding import Rounding
-from simattn.reference.workload import Workload
 from simattn.workbench.cases import Backward, Forward
 from simattn.workbench.inputs import draw
 from simattn.workbench.options import Options
@@ -54,7 +54,7 @@ def own_table(tmp_path, monkeypatch):
 def case(shape, dtype, seed=0):
     """Q, K, V of a shape, and what they are held against."""
     batch, heads, kv_heads, n_q, n_k, d, causal = shape
-    Q, K, V = draw(Workload(batch, heads, kv_heads, n_q, n_k, d, dtype, causal), seed)
+    Q, K, V = draw(Problem(batch=batch, heads=heads, kv_heads=kv_heads, n_q=n_q, n_k=n_k, d=d, dtype=dtype, causal=causal), seed)
     return (Q, K, V), Forward(Q, K, V, Options.of(Q, K, causal=causal))
 
 
@@ -165,7 +165,7 @@ def test_the_twins_are_launched_as_they_are_counted(heads, kv_heads, n_k, monkey
     monkeypatch.setattr(split_kv, "slots", lambda _: 2 * h100.sms)
     monkeypatch.setattr(split_kv, "launch", lambda kernel, _, grid, *rest, **__: launched.setdefault(kernel, (grid, rest)))
     monkeypatch.setattr(flash2, "shared_memory", lambda _: h100.shared_memory)
-    w = Workload(1, heads, kv_heads, 1, n_k, 64, "float16", causal=False)
+    w = Problem(heads=heads, kv_heads=kv_heads, n_q=1, n_k=n_k, d=64)
     x = jobs.tensors(w, DEVICE)
     split_kv.split_kv(x)
     (splits, *_), (*_, Br, Bc, _, _) = launched[split_kv.partial]
@@ -174,7 +174,7 @@ def test_the_twins_are_launched_as_they_are_counted(heads, kv_heads, n_k, monkey
         rows = []
         monkeypatch.setattr(flash2, "tiles", lambda _, r, rows=rows: rows.append(r))
         monkeypatch.setattr(flash2, "flash2_kernel", {(math.ceil(256 / 128), heads): lambda *_, **__: None})
-        w = Workload(1, heads, kv_heads, 256, 256, d, "float16", causal=False)
+        w = Problem(heads=heads, kv_heads=kv_heads, n_q=256, n_k=256, d=d)
         flash2.flash2(jobs.tensors(w, DEVICE))
         assert counted("triton_flash2", w, (), h100).algorithm == f"flash2, Br = {rows[0]}, Bc = {rows[1]}"
 
@@ -600,7 +600,7 @@ def test_what_is_measured_becomes_a_page(tmp_path, monkeypatch, capsys):
     """The commands of `make fidelity`, on a grid of one workload: measured into a file, gone on with, and printed as a page."""
     from simattn.cli import fidelity as command
 
-    w, output = Workload(1, 2, 2, 128, 128, 64, "float16", causal=False), tmp_path / "f.json"
+    w, output = Problem(heads=2, n_q=128, n_k=128, d=64), tmp_path / "f.json"
     monkeypatch.setattr(sa.gpu, "has_cuda", lambda: True)
     for kernels in (["unfused"], ["unfused", "math"]):
         monkeypatch.setattr(sa.gpu, "grid", lambda kernels=kernels: [(w, kernel) for kernel in kernels])
@@ -641,7 +641,7 @@ def test_another_current_gpu_is_refused_at_every_call(monkeypatch):
 
 def test_a_resumed_grid_says_when_it_was_measured():
     """From the first day to the last."""
-    w = Workload(1, 1, 1, 32, 32, 32, "float32", causal=False)
+    w = Problem(n_q=32, n_k=32, d=32, dtype="float32")
     first = sa.gpu.measure_grid([(w, "math")], seconds=0)
     today = first["measured_with"]["date"]
     for before, said in (
@@ -655,7 +655,7 @@ def test_a_resumed_grid_says_when_it_was_measured():
 
 def test_a_host_that_is_busy_for_a_moment_changes_no_time(monkeypatch):
     """Of three rounds over the short calls the least median stands; a long call is timed once."""
-    short, long = (Workload(1, 1, 1, n, n, 32, "float32", causal=False) for n in (32, 64))
+    short, long = (Problem(n_q=n, n_k=n, d=32, dtype="float32") for n in (32, 64))
     medians = {"short": iter([0.09, 0.03, 0.08]), "long": iter([0.5, 0.4])}
     monkeypatch.setattr(measured, "prepare", lambda w, *_: lambda: "short" if w == short else "long")
     monkeypatch.setattr(measured.timing, "milliseconds", lambda call, _: next(medians[call()]))
@@ -667,7 +667,7 @@ def test_a_host_that_is_busy_for_a_moment_changes_no_time(monkeypatch):
 def test_a_grid_goes_on_where_it_stopped(monkeypatch):
     """What was timed with the same device and versions is kept, counters are asked for where there are none, new jobs are timed, in the
     order that is asked for; what another device measured is refused."""
-    w = Workload(1, 1, 1, 32, 32, 32, "float32", causal=False)
+    w = Problem(n_q=32, n_k=32, d=32, dtype="float32")
     jobs = [(w, "math"), (w, "flash"), (w, "unfused")]
     first = sa.gpu.measure_grid(jobs)
     assert [row["kernel"] for row in first["rows"]] == ["math", "flash", "unfused"]

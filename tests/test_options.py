@@ -1,5 +1,7 @@
 """The options of the scores: what each means, which blocks they skip, what their arrays cost, and what is refused."""
 
+import inspect
+from dataclasses import fields
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,9 +13,10 @@ from hypothesis import strategies as st
 import simattn as sa
 from simattn.hierarchy.dtypes import STORAGE
 from simattn.reference import strips
+from simattn.score_options import ASKED, ScoreOptions
 from simattn.workbench.options import Options
 
-OPTIONS = ("scale", "softcap", "bias", "alibi", "mask", "causal", "window", "offset", "kv_lens", "dropout")
+OPTIONS = tuple(name for name in ASKED if name != "rng")
 
 
 class Drawn(NamedTuple):
@@ -151,6 +154,39 @@ def test_the_truth_takes_the_options_of_attention():
     for options in (dict(kv_lens=[4, 6]), dict(kv_lens=3), dict(mask=rng.random((5, 6)) < 0.5), dict(alibi=[0.25, 0.5])):
         run = sa.attention(Q, K, K, machine=ROOMY, **options)
         assert np.allclose(run.output, sa.attention_truth(Q, K, K, **options).O.astype(float)), options
+
+
+def test_attention_names_the_options_that_the_dataclass_lists():
+    """sa.attention's signature, written out for the reader, is ScoreOptions: each option, with its default, and rng for the seed."""
+    signature = inspect.signature(sa.attention).parameters.values()
+    beside = {"q", "k", "v", "algorithm", "machine", "block_mask", "blocks"}
+    assert {p.name: p.default for p in signature if p.name not in beside} == {
+        asked: None if asked == "rng" else f.default for asked, f in zip(ASKED, fields(ScoreOptions), strict=True)
+    }
+    for p in signature:
+        assert p.name not in ASKED or p.name in sa.attention.__doc__, p.name
+
+
+@settings(max_examples=40)
+@given(p=attentions(allowed=tuple(name for name in OPTIONS if name != "kv_lens"), dtypes=("float32", "float16")))
+def test_the_problem_that_arrays_pose_counts_as_their_run(p):
+    """Problem.of sees in arrays and options all that moves a byte: its closed form is what the run of flash2 counts; and its nine
+    fields for JSON make the same problem again, but for the options."""
+    posed = sa.Problem.of(*p.qkv, Options.of(*p.qkv[:2], **p.options))
+    assert sa.closed_form("flash2", posed, sram=ROOMY.sram, **p.blocks).total == p.run("flash2").total
+    again = sa.Problem(**posed.to_dict())
+    assert (again.to_dict(), str(again)) == (posed.to_dict(), str(posed))
+
+
+@pytest.mark.parametrize("wrong", [{"scale": "x"}, {"softcap": -1}, {"causal": 1}, {"window": 3}, {"offset": 1.5}, {"dropout": 1}])
+def test_the_truth_refuses_what_attention_refuses(wrong):
+    """A value that sa.attention refuses gets the same message from sa.attention_truth, so that the two cannot take it differently."""
+    X = np.ones((2, 4), np.float32)
+    with pytest.raises((TypeError, ValueError)) as asked:
+        sa.attention(X, X, X, **wrong)
+    with pytest.raises(asked.type) as by_truth:
+        sa.attention_truth(X, X, X, **wrong)
+    assert str(by_truth.value) == str(asked.value)
 
 
 def ones(batch, heads, kv_heads, n, **options):

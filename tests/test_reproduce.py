@@ -12,7 +12,7 @@ import pytest
 
 import simattn as sa
 from simattn.cli import main
-from simattn.reference.workload import Workload
+from simattn.reference.problem import Problem
 from simattn.studies.reproduce import GROUPS, Reproduction, precision, reproduce, sectors, softmax_kernels, splits
 from simattn.studies.reproduce.execute import forward, moved
 from simattn.studies.reproduce.page import line, summary
@@ -144,7 +144,7 @@ def test_what_the_small_groups_find():
 
 def test_no_count_depends_on_a_value_and_batch_elements_count_alike(rng):
     """Zeros count as random numbers do, and two batch elements twice as much as one."""
-    w = Workload(1, 2, 2, 100, 100, 16, "float16", causal=False)
+    w = Problem(heads=2, n_q=100, n_k=100, d=16)
     gpu = sa.machine("t4")
     one, two = (forward(gpu, "flash1", replace(w, batch=b), Br=32, Bc=32) for b in (1, 2))
     drawn = gpu.run(sa.flash1, *(rng.standard_normal((1, 2, 100, 16)).astype(np.float16) for _ in "QKV"), Br=32, Bc=32)

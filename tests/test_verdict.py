@@ -13,9 +13,9 @@ from conftest import ROOMY, judged
 
 import simattn as sa
 from simattn.hierarchy.dtypes import STORAGE, round_to
+from simattn.reference.problem import Problem
 from simattn.reference.rounding import Rounding, Units
 from simattn.reference.verdict import judge
-from simattn.reference.workload import Workload
 from simattn.workbench.cases import Backward, Forward
 from simattn.workbench.inputs import draw
 from simattn.workbench.options import Options
@@ -263,7 +263,7 @@ def test_between_likely_and_worst_nothing_is_decided():
 
 def test_float8_is_not_a_licence():
     """In float8, where naive errs by much, longformer is not exact at 4.66 times its error, and zeros never are."""
-    Q, K, V = draw(Workload(1, 1, 1, 1024, 1024, 64, "float8_e4m3fn", True), 0)
+    Q, K, V = draw(Problem(n_q=1024, n_k=1024, d=64, dtype="float8_e4m3fn", causal=True), 0)
     compared = sa.compare("a100-40gb", ["naive", "flash2", "longformer"], Q, K, V, causal=True)
     assert compared["longformer"].verdict == "not exact"
     assert all(compared[name].exact is not False for name in ("naive", "flash2"))
@@ -300,7 +300,7 @@ def test_scores_that_overflow_are_undecided():
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float32"])
 def test_a_few_hidden_keys_among_many_are_seen(dtype):
     """Of 2,048 causal keys, a window of all but 8 is not exact, and neither is one of three quarters; flash1, flash2 and naive are."""
-    Q, K, V = draw(Workload(1, 1, 1, 2048, 2048, 32, dtype, True), 0)
+    Q, K, V = draw(Problem(n_q=2048, n_k=2048, d=32, dtype=dtype, causal=True), 0)
     case = Forward(Q, K, V, Options.of(Q, K, causal=True))
     found = case.bounded()
     for name in ("naive", "flash1", "flash2"):

@@ -9,8 +9,7 @@ import simattn as sa
 from simattn.hierarchy import memory
 from simattn.workbench import work
 from simattn.workbench.compare import compare
-from simattn.workbench.options import Options
-from simattn.workbench.work import HOUR, estimate, problem
+from simattn.workbench.work import HOUR, estimate
 
 A100 = sa.machine("a100-40gb")
 NAMES = ("naive", "online_softmax", "flash1", "flash2", "split_kv")
@@ -38,7 +37,7 @@ def test_the_stages_are_those_of_a_comparison():
     said = []
     x = np.ones((1, 1, 16, 8), np.float16)
     compare(A100, NAMES, x, x, x, progress=said.append)
-    assert said == list(estimate(NAMES, problem(x, x, x, Options.of(x, x)), A100).stages)
+    assert said == list(estimate(NAMES, sa.Problem.of(x, x, x), A100).stages)
 
 
 @pytest.mark.parametrize("n", [10**7, 10**12, 10**20])

@@ -53,7 +53,7 @@ class Witness:
         p = self.p
         self.s = {"float64": 8, "float32": 4}.get(p.dtype, 1 if p.dtype.startswith("float8") else 2)  # of an element in storage,
         self.a, self.z = max(4, self.s), max(2, self.s)  # in a sum, and of a score in HBM
-        self.group = p.heads // (p.kv_heads or p.heads)
+        self.group = p.heads // p.kv_heads
         self.heads, self.d, self.d_v = p.batch * p.heads, p.d, p.d_v or p.d
         self.lanes = self.heads
         self.seen = visible(p)

@@ -1,6 +1,7 @@
 """`simattn compare`."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,28 +10,27 @@ from rich.console import Console
 
 from ..hierarchy.catalogue import machine as catalogue_machine
 from ..hierarchy.catalogue import machines
-from ..hierarchy.dtypes import STORAGE
+from ..hierarchy.dtypes import STORAGE, Array
 from ..kernels import GROUPS
-from ..reference.symbols import Problem
-from ..reference.workload import Workload
+from ..reference.problem import Problem
 from ..studies.scenarios import SCENARIOS, Scenario, asked, play, ways
 from ..text.console import show
-from ..text.progress import Patient
+from ..text.patient import Patient
 from ..workbench.compare import OTHER_INPUTS, Comparison, compare
 from ..workbench.defaults import DEFAULTS
-from ..workbench.inputs import Array, checked_qkv, draw
+from ..workbench.inputs import checked_qkv, draw
 from ..workbench.options import Options
 from ..workbench.table import comparison_table
 from ..workbench.tensors import read_qkv, shipped_qkv
-from ..workbench.work import estimate, problem
+from ..workbench.work import estimate
 from .options import Causal, Json, KvHeads, Nq, Seed, echo_json, figure, names, whole, workload
-from .work import accepted, posed
+from .work import accepted
 
 DEFAULT_MACHINE = "a100-40gb"
 DEFAULT_ALGORITHMS = ("naive", "online_softmax", "flash1", "flash2", "split_kv")
 DEFAULT_BACKWARD = ("naive", "flash1", "flash2")
-GPT2_MEDIUM = Workload(1, 16, 16, 1024, 1024, 64, "float16", causal=False)
-DECODE_STEP = Workload(1, 16, 2, 1, 8192, 128, "float16", causal=False)
+GPT2_MEDIUM = Problem(heads=16, n_q=1024, n_k=1024, d=64)
+DECODE_STEP = Problem(heads=16, kv_heads=2, n_q=1, n_k=8192, d=128)
 BATCH, HEADS, N, D, DTYPE = 1, 1, 1024, 64, "float16"
 
 GROUPED = {
@@ -131,12 +131,12 @@ def command(
     elif given or causal or window is not None or backward:
         kind = DTYPE if dtype is None else dtype
         w = workload(batch or BATCH, heads or HEADS, kv_heads, n or N, n_q, d or D, kind, causal=causal, backward=backward)
-        cases = [("random" if window is None else f"random, window {window}", posed(w, bounds), lambda: draw(w, seed))]
+        cases = [("random" if window is None else f"random, window {window}", replace(w, window=bounds), lambda: draw(w, seed))]
     else:
         cases = [
             _case("all-MiniLM-L6-v2, layer 1, reading the Declaration of Independence", shipped_qkv(), options),
-            ("GPT-2 medium's shape, random", posed(GPT2_MEDIUM), lambda: draw(GPT2_MEDIUM, seed)),
-            ("one decode step, random", posed(DECODE_STEP), lambda: draw(DECODE_STEP, seed)),
+            ("GPT-2 medium's shape, random", GPT2_MEDIUM, lambda: draw(GPT2_MEDIUM, seed)),
+            ("one decode step, random", DECODE_STEP, lambda: draw(DECODE_STEP, seed)),
         ]
     seconds = accepted([estimate(compared, asked_for, gpu, backward=backward, **blocks) for _, asked_for, _ in cases])
     options["backward"] = backward
@@ -162,7 +162,7 @@ def _read(qkv: str) -> tuple[Array, Array, Array]:
 
 
 def _case(title: str, qkv: tuple[Array, Array, Array], options: dict[str, Any]) -> Case:
-    return title, problem(*qkv, Options.of(*qkv[:2], **options)), lambda: qkv
+    return title, Problem.of(*qkv, Options.of(*qkv[:2], **options)), lambda: qkv
 
 
 def _play(scenario: Scenario, machine: str | None, *, json_: bool) -> None:

@@ -10,7 +10,7 @@ from rich.console import Console
 from .. import gpu
 from ..studies.fidelity import fidelity, loaded
 from ..text.files import refuse_unwritable, replacing
-from ..text.progress import Patient
+from ..text.patient import Patient
 from .options import echo_page, whole
 from .options import figure as checked_figure
 
@@ -46,7 +46,7 @@ def report_command(
     ] = None,
 ) -> None:
     """Print the page docs/fidelity.md from measurements: the simulator's counts beside the hardware's."""
-    from ..studies.fidelity.markdown import report  # noqa: PLC0415 - only this command needs its text
+    from ..studies.fidelity.page import report  # noqa: PLC0415 - only this command needs its text
 
     path = None if figure is None else checked_figure("--figure", figure)
     done = fidelity(loaded(measured))

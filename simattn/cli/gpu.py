@@ -10,12 +10,12 @@ from .. import gpu
 from ..gpu.catalogue import KERNELS
 from ..text.ascii import fitting
 from ..text.console import show
-from ..text.progress import Patient
+from ..text.patient import Patient
 from ..workbench.inputs import draw
 from ..workbench.work import UNLIMITED, estimate
 from . import fidelity
 from .options import Causal, Json, KvHeads, Nq, Seed, echo_json, names, whole, workload
-from .work import accepted, posed
+from .work import accepted
 
 app = typer.Typer(rich_markup_mode=None, help="Real kernels and hardware counters, beside the simulator.")
 
@@ -59,7 +59,7 @@ def compare_command(
     """
     w = workload(batch, heads, kv_heads, n, n_q, d, dtype, causal=causal, backward=backward)
     chosen = _chosen(kernels)
-    accepted([estimate([], posed(w), UNLIMITED, backward=backward)])
+    accepted([estimate([], w, UNLIMITED, backward=backward)])
     with Patient(len(chosen) + 2, Console(stderr=True, quiet=json_)) as progress:
         done = gpu.compare(*draw(w, seed), chosen, causal=causal, backward=backward, progress=progress)
     if json_:
@@ -79,7 +79,7 @@ def profile_command(
     found = dict(zip(chosen, gpu.profile([(w, name) for name in chosen]), strict=True))
     if json_:
         said = {name: {"kernels": [vars(k) for k in p.kernels], "why_not": p.why_not} for name, p in found.items()}
-        echo_json({"workload": vars(w), "profiles": said})
+        echo_json({"workload": w.to_dict(), "profiles": said})
         return
     for name, p in found.items():
         typer.echo(f"{name}: {p.why_not or ''}")

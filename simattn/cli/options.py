@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from ..hierarchy.dtypes import STORAGE, storage_type
-from ..reference.workload import Workload
+from ..reference.problem import Problem
 from ..text.ascii import fitting
 from ..text.files import refuse_unwritable
 
@@ -84,9 +84,10 @@ def figure(option: str, given: str) -> Path:
 
 def workload(
     batch: int, heads: int, kv_heads: int | None, n: int, n_q: int | None, d: int, kind: str, *, causal: bool, backward: bool = False
-) -> Workload:  # fmt: skip
+) -> Problem:  # fmt: skip
     """The shape of one attention; ValueError where heads cannot be shared."""
-    w = Workload(batch, heads, kv_heads or heads, n_q or n, n, d, dtype(kind), causal, backward)
-    if w.heads % w.kv_heads:
-        raise ValueError(f"--heads {w.heads} cannot share --kv-heads {w.kv_heads} evenly")
-    return w
+    if heads % (kv_heads or heads):
+        raise ValueError(f"--heads {heads} cannot share --kv-heads {kv_heads} evenly")
+    return Problem(
+        batch=batch, heads=heads, kv_heads=kv_heads or heads, n_q=n_q or n, n_k=n, d=d, dtype=dtype(kind), causal=causal, backward=backward
+    )  # fmt: skip

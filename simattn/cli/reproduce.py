@@ -7,7 +7,7 @@ from rich.console import Console
 
 from ..studies.reproduce import GROUPS, reproduce
 from ..text.console import show
-from ..text.progress import Patient
+from ..text.patient import Patient
 from .options import Json, Markdown, echo_json, echo_page, one_of
 
 

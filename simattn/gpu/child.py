@@ -5,7 +5,7 @@ import sys
 import time
 from pathlib import Path
 
-from ..reference.workload import Workload
+from ..reference.problem import Problem
 from .backend import one_line, torch
 from .jobs import prepare, tensors
 
@@ -18,13 +18,13 @@ def main(asked: str, said: str, seconds: str) -> None:
             failures[number] = f"not reached within {float(seconds):.0f} s"
             continue
         try:
-            _watched(Workload(**fields), kernel, f"simattn-{number}")
+            _watched(Problem(**fields), kernel, f"simattn-{number}")
         except Exception as error:  # noqa: BLE001 - one job's failure, of whatever kind, is not the next one's
             failures[number] = one_line(error)
     Path(said).write_text(json.dumps(failures), encoding="utf-8")
 
 
-def _watched(workload: Workload, kernel: str, mark: str) -> None:
+def _watched(workload: Problem, kernel: str, mark: str) -> None:
     cuda = torch().cuda
     call = prepare(workload, kernel, tensors(workload, "cuda"))
     call()

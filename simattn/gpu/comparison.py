@@ -1,27 +1,27 @@
 """Real kernels side by side on the same inputs: what the simulator counts, what the hardware counted, and how far each is from float64."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..hierarchy.catalogue import machine as catalogue_machine
+from ..hierarchy.dtypes import Array
 from ..hierarchy.errors import unknown
 from ..hierarchy.machine import Machine
+from ..reference.problem import Problem
 from ..reference.real_kernels import Row, compulsory, counted, device
 from ..reference.truth import Error
 from ..reference.verdict import Judgement
-from ..reference.workload import Workload
+from ..text.progress import Progress
 from ..text.shown import Shown
 from ..workbench.cases import Backward, Forward
 from ..workbench.compare import finite
-from ..workbench.inputs import Array, checked_qkv
+from ..workbench.inputs import checked_qkv
 from ..workbench.options import Options
 from .backend import Unavailable, describe, one_line
 from .call import GpuRun, attention, attention_backward
 from .catalogue import KERNELS
 from .counters import Profile, profile, totals
-
-Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -70,14 +70,14 @@ class RealComparison(Shown):
 
     machine: Machine
     measured_with: Mapping[str, Any]
-    workload: Workload
+    workload: Problem
     results: tuple[Compared, ...]
 
     def to_dict(self) -> dict[str, Any]:
         """The device, the machine that was counted for, the workload, the bytes that any kernel must move, and a row a kernel."""
         read, written = compulsory(self.workload)
         return {
-            "measured_with": dict(self.measured_with), "machine": self.machine.name, "workload": asdict(self.workload),
+            "measured_with": dict(self.measured_with), "machine": self.machine.name, "workload": self.workload.to_dict(),
             "compulsory_read_bytes": read, "compulsory_write_bytes": written, "results": [r.to_dict() for r in self.results],
         }  # fmt: skip
 
@@ -102,7 +102,7 @@ def compare(
         raise ValueError(f"d = {q.shape[3]} and d_v = {v.shape[3]}: a comparison of real kernels takes one width")
     options = Options.of(q, k, causal=causal)
     case: Any = Backward(q, k, v, options, None) if backward else Forward(q, k, v, options)
-    w = Workload.of(q, k, causal, backward)
+    w = Problem.of(q, k, v, options, backward=backward)
     progress("float64")
     truth, bounds = case.bounded_by(*{KERNELS[name].rounding(w.dtype) for name in names})
     naive = case.naive_error(truth)
@@ -127,7 +127,7 @@ def _run(name: str, case: Any, progress: Progress) -> GpuRun | str:
         return one_line(why)
 
 
-def _profiled(w: Workload, names: Sequence[str], progress: Progress) -> list[Profile]:
+def _profiled(w: Problem, names: Sequence[str], progress: Progress) -> list[Profile]:
     progress("hardware counters")
     return profile([(w, name) for name in names]) if names else []
 
@@ -140,7 +140,7 @@ def _measured_with() -> dict[str, Any]:
 
 
 def _compared(
-    name: str, w: Workload, run: GpuRun | str, case: Any, truth: Any, bounds: Any, naive: Error, found: Profile | None,
+    name: str, w: Problem, run: GpuRun | str, case: Any, truth: Any, bounds: Any, naive: Error, found: Profile | None,
     machine: Machine, with_: Mapping[str, Any],
 ) -> Compared:  # fmt: skip
     kernels = found.kernels if found else ()

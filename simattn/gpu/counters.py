@@ -10,10 +10,10 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
-from ..reference.workload import Workload
+from ..reference.problem import Problem
 from .backend import has_cuda
 from .catalogue import named
 
@@ -60,7 +60,7 @@ class Profile:
     why_not: str | None = None
 
 
-def profile(jobs: Sequence[tuple[Workload, str]], seconds: float = SECONDS) -> list[Profile]:
+def profile(jobs: Sequence[tuple[Problem, str]], seconds: float = SECONDS) -> list[Profile]:
     """Run workloads, each by a kernel of `sa.gpu.kernels()`, under the hardware counters.
 
     Every job is run once before it is measured; what is not reached within `seconds` is not measured. Where there is no GPU, no ncu or
@@ -73,7 +73,7 @@ def profile(jobs: Sequence[tuple[Workload, str]], seconds: float = SECONDS) -> l
         return [Profile(why_not=reason)] * len(jobs)
     with tempfile.TemporaryDirectory() as folder:
         asked, said = Path(folder, "jobs.json"), Path(folder, "said.json")
-        asked.write_text(json.dumps([[asdict(workload), kernel] for workload, kernel in jobs]), encoding="utf-8")
+        asked.write_text(json.dumps([[workload.to_dict(), kernel] for workload, kernel in jobs]), encoding="utf-8")
         command = [
             str(_ncu()), "--clock-control", "none", "--profile-from-start", "off", "--nvtx", "--csv", "--page", "raw", "--print-units", "base",
             "--metrics", ",".join(metric for metric, _ in METRICS.values()), sys.executable, "-m", f"{__package__}.child", str(asked), str(said), str(seconds),

@@ -3,14 +3,14 @@
 from collections.abc import Callable
 from typing import Any
 
-from ..reference.workload import Workload
+from ..reference.problem import Problem
 from .backend import torch
 from .call import differentiated
 from .catalogue import named, refused
 from .inputs import Inputs
 
 
-def tensors(w: Workload, device: str, seed: int = 0) -> Inputs:
+def tensors(w: Problem, device: str, seed: int = 0) -> Inputs:
     """q, k, v of a workload, N(0, 1) in float32, rounded to its type."""
     t = torch()
     source = t.Generator(device=device).manual_seed(seed)
@@ -21,7 +21,7 @@ def tensors(w: Workload, device: str, seed: int = 0) -> Inputs:
     return Inputs(drawn(w.heads, w.n_q), drawn(w.kv_heads, w.n_k), drawn(w.kv_heads, w.n_k), w.causal and w.n_q > 1, w.d**-0.5)
 
 
-def prepare(w: Workload, kernel: str, x: Inputs) -> Callable[[], Any]:
+def prepare(w: Problem, kernel: str, x: Inputs) -> Callable[[], Any]:
     """The call of a kernel on a workload's tensors; Unavailable if it does not take them."""
     chosen = named(kernel)
     if (reason := chosen.why_not(x, backward=w.backward)) is not None:

@@ -1,19 +1,19 @@
 """Every workload of the grid on this GPU: times, memory and counters, as plain data that says what it was measured with."""
 
 import gc
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from ..reference.workload import Workload
+from ..reference.problem import Problem
+from ..text.progress import Progress
 from . import counters, timing
 from .backend import describe, one_line, torch
 from .jobs import prepare, tensors
 
 SHORT, ROUNDS = 0.4, 3  # milliseconds; how often shorter calls are timed
-Progress = Callable[[str], None]
-Job = tuple[Workload, str]
+Job = tuple[Problem, str]
 
 
 def measure_grid(
@@ -55,14 +55,14 @@ def _rows(known: Mapping[str, Any], with_: Mapping[str, Any]) -> dict[Job, dict[
     before, now = ({name: x for name, x in w.items() if name != "date"} for w in (known["measured_with"], with_))
     if before != now:
         raise ValueError(f"what is there was measured with {before}, and this is {now}: give another file")
-    return {(Workload(**row["workload"]), row["kernel"]): row for row in known["rows"]}
+    return {(Problem(**row["workload"]), row["kernel"]): row for row in known["rows"]}
 
 
-def _timed(w: Workload, kernel: str, device: str, progress: Progress) -> dict[str, Any]:
+def _timed(w: Problem, kernel: str, device: str, progress: Progress) -> dict[str, Any]:
     """Milliseconds and peak memory of one job; which kernels it launched, the counters say."""
     progress(f"{kernel}, {w}")
     row = {
-        "workload": asdict(w),
+        "workload": w.to_dict(),
         "kernel": kernel,
         "ms": None,
         "peak_bytes": None,

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from ..reference.workload import Workload
+from ..reference.problem import Problem
 
 TOKENS, HIDDEN = 16_384, 2048
 LENGTHS = (512, 1024, 2048, 4096, 8192, 16_384)
@@ -20,36 +20,36 @@ BACKWARD = ("flash", "cudnn", "unfused")
 DECODE = ("flash", "efficient", "cudnn", "triton_split_kv", "unfused")
 
 
-def grid() -> list[tuple[Workload, str]]:
+def grid() -> list[tuple[Problem, str]]:
     """Every workload with every kernel that is asked to run it."""
     jobs = ((w, kernel) for w, kernels in _workloads() for kernel in kernels if kernel != "unfused" or _stored(w) <= STORED)
     return list(dict.fromkeys(jobs))
 
 
-def _workloads() -> Iterator[tuple[Workload, tuple[str, ...]]]:
+def _workloads() -> Iterator[tuple[Problem, tuple[str, ...]]]:
     for n in ARTICLE:
-        yield Workload(16, 8, 8, n, n, 64, "float16", causal=False), PREFILL
-        yield Workload(1, 16, 16, 1, n, 128, "float16", causal=False), DECODE
+        yield Problem(batch=16, heads=8, n_q=n, n_k=n, d=64), PREFILL
+        yield Problem(heads=16, n_q=1, n_k=n, d=128), DECODE
     for d in WIDTHS:
         heads = HIDDEN // d
         for causal in (False, True):
             for n in LENGTHS:
-                yield Workload(TOKENS // n, heads, heads, n, n, d, "float16", causal), PREFILL if n <= 2048 else LONGER
+                yield Problem(batch=TOKENS // n, heads=heads, n_q=n, n_k=n, d=d, causal=causal), PREFILL if n <= 2048 else LONGER
             for n in LENGTHS[:5]:
-                yield Workload(TOKENS // n, heads, heads, n, n, d, "float16", causal, backward=True), BACKWARD
-        yield Workload(2, heads, heads, 1000, 1000, d, "float16", causal=True), PREFILL
-        yield Workload(1, heads, heads, 1000, 3001, d, "float16", causal=False), LONGER
-        yield Workload(1, heads, heads // 4, 4096, 4096, d, "float16", causal=True), LONGER
+                yield Problem(batch=TOKENS // n, heads=heads, n_q=n, n_k=n, d=d, causal=causal, backward=True), BACKWARD
+        yield Problem(batch=2, heads=heads, n_q=1000, n_k=1000, d=d, causal=True), PREFILL
+        yield Problem(heads=heads, n_q=1000, n_k=3001, d=d), LONGER
+        yield Problem(heads=heads, kv_heads=heads // 4, n_q=4096, n_k=4096, d=d, causal=True), LONGER
         for n in CACHES:
-            yield Workload(1, 16, 16, 1, n, d, "float16", causal=False), DECODE
-        yield Workload(8, 32, 8, 1, 8192, d, "float16", causal=False), DECODE
+            yield Problem(heads=16, n_q=1, n_k=n, d=d), DECODE
+        yield Problem(batch=8, heads=32, kv_heads=8, n_q=1, n_k=8192, d=d), DECODE
     for n in CACHES:
-        yield Workload(1, 16, 2, 1, n, 128, "float16", causal=False), DECODE
+        yield Problem(heads=16, kv_heads=2, n_q=1, n_k=n, d=128), DECODE
     for d in WIDTHS:
         for n, few in LONG:
-            yield Workload(1, few, few, n, n, d, "float16", causal=False), LONGER
-            yield Workload(1, few, few, n, n, d, "float16", causal=True), LONGER
+            yield Problem(heads=few, n_q=n, n_k=n, d=d), LONGER
+            yield Problem(heads=few, n_q=n, n_k=n, d=d, causal=True), LONGER
 
 
-def _stored(w: Workload) -> int:
+def _stored(w: Problem) -> int:
     return w.batch * w.heads * w.n_q * w.n_k * 2 * (6 if w.backward else 2)

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 
 from .checks import array
-from .dtypes import Data
+from .dtypes import Array
 from .given import ArraySpec
 
 ALIGNMENT = 64
 
 
-def checked(name: str, given: Data | ArraySpec, values: bool) -> Data | ArraySpec:
+def checked(name: str, given: Array | ArraySpec, values: bool) -> Array | ArraySpec:
     """An array as HBM holds it; TypeError or ValueError for another. values: whether a spec will not do."""
     if isinstance(given, ArraySpec) and values:
         raise TypeError(f"{name} is a spec, which has no values: give an array, or count with gpu.count")
@@ -26,7 +26,7 @@ def checked(name: str, given: Data | ArraySpec, values: bool) -> Data | ArraySpe
     return x
 
 
-def copied(arrays: Mapping[str, Any]) -> dict[str, Data]:
+def copied(arrays: Mapping[str, Any]) -> dict[str, Array]:
     """Read-only copies, which the caller cannot reach. They lie in one block, for several large ones would go back to the
     operating system after each run, and their pages be faulted in again at the next.
     """

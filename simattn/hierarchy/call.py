@@ -12,7 +12,7 @@ from .checks import kind, whole
 from .errors import unknown
 from .given import ArraySpec, Each, Given, Pool
 from .hbm import HbmArray
-from .lanes import Workload
+from .lanes import Arrangement
 
 KEYWORD_ONLY, VAR_POSITIONAL, VAR_KEYWORD = (
     getattr(inspect.Parameter, k) for k in ("KEYWORD_ONLY", "VAR_POSITIONAL", "VAR_KEYWORD")
@@ -63,11 +63,11 @@ class Call:
             for size in BLOCK_SIZES:
                 yield self.options | dict.fromkeys(self.asked, size)
 
-    def workload(self, *, values: bool = True) -> Workload:
+    def arranged(self, *, values: bool = True) -> Arrangement:
         """The arrays of the call, arranged by lanes."""
         positional = {name: x for name, x in zip(self.names, self.args, strict=True) if isinstance(x, GIVEN)}
         keywords = {name: x for name, x in self.options.items() if isinstance(x, GIVEN)}
-        return Workload.of(positional, keywords, self.pack, values=values)
+        return Arrangement.of(positional, keywords, self.pack, values=values)
 
     def given(self) -> tuple[dict[str, Given], int]:
         """What a recording of this call must be given again: specs, and the integers that steer; and how many come by position."""

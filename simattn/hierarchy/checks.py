@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from .dtypes import BOOL, STORAGE, Data
+from .dtypes import BOOL, STORAGE, Array
 from .errors import unknown
 
 T = TypeVar("T")
@@ -106,7 +106,7 @@ def named(what: str, name: Any, known: Iterable[str], elsewhere: Mapping[str, st
     return name
 
 
-def array(name: str, x: Any, *, shape: str = "", boolean: bool = False) -> Data:
+def array(name: str, x: Any, *, shape: str = "", boolean: bool = False) -> Array:
     """A plain NumPy array of a storage type, in the byte order of this computer. shape: what it should have, for the message.
 
     Only what would lose something is refused: a masked array its mask. A matrix, a memory map, another byte order or another layout

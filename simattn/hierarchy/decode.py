@@ -14,7 +14,7 @@ from .encode import FORMAT, VERSION
 from .errors import RecordingError
 from .given import ArraySpec, Given, Pool, each, spec
 from .interpret.keep import MOST, Launch, Places, Program, Step
-from .log import LANES, Array, Place, Region, View
+from .log import LANES, Layout, Place, Region, View
 from .machine import Machine
 from .recording import Recording
 from .run import Run
@@ -130,9 +130,9 @@ def _operand(x: Any) -> Any:
     raise RecordingError(f"unknown operand {kind!r}")
 
 
-def _made(name: Any, shape: Any, dtype: Any, like: Any) -> Array:
+def _made(name: Any, shape: Any, dtype: Any, like: Any) -> Layout:
     it = spec(shape, dtype)
-    return Array(_text(name), it.shape, it.dtype, (1, 1, 1), True, None if like is None else _text(like))
+    return Layout(_text(name), it.shape, it.dtype, (1, 1, 1), True, None if like is None else _text(like))
 
 
 def _given(x: Any) -> Given:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from .errors import unknown
 
 DType = np.dtype[Any]
-Data = NDArray[Any]
+Array = NDArray[Any]
 
 FLOAT64, FLOAT32, BOOL = np.dtype(np.float64), np.dtype(np.float32), np.dtype(np.bool_)
 STORAGE: dict[str, DType] = {
@@ -56,7 +56,7 @@ def limits(dtype: DType) -> Any:
     return ml_dtypes.finfo(dtype)  # type: ignore[no-untyped-call]
 
 
-def round_to(x: Data, dtype: DType) -> Data:
+def round_to(x: Array, dtype: DType) -> Array:
     """`x` in another type, to nearest even. Casts to a float8 saturate (CUDA's satfinite): no infinity is ever stored."""
     if x.dtype == dtype:
         return x

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .checks import kind, shown
-from .dtypes import BOOL, Data, DType, storage_type
+from .dtypes import BOOL, Array, DType, storage_type
 from .errors import unknown
 
 AXES = ("batch", "head")
@@ -56,7 +56,7 @@ class Each:
         return (x.shape, x.tobytes()) if isinstance(x, np.ndarray) else (type(x), x)
 
 
-def each(values: Sequence[Any] | Data, axis: str = "batch") -> Each:
+def each(values: Sequence[Any] | Array, axis: str = "batch") -> Each:
     """A value for each batch element, or each head: lengths, page tables, block masks. `sa.each([100, 80], axis="batch")`.
 
     Numbers reach the algorithm as they are; arrays of integers lie in HBM, for `sram.load_int`. ValueError for an unknown axis.
@@ -75,7 +75,7 @@ def each(values: Sequence[Any] | Data, axis: str = "batch") -> Each:
 class Pool:
     """Pages of keys or values, shared by the whole batch: (pages, page, kv_heads, d)."""
 
-    values: Data | ArraySpec
+    values: Array | ArraySpec
 
 
 def pool(x: Any) -> Pool:
@@ -85,10 +85,10 @@ def pool(x: Any) -> Pool:
     return Pool(x)
 
 
-Given = ArraySpec | Pool | Each | Data
+Given = ArraySpec | Pool | Each | Array
 
 
-def table(name: str, x: Data) -> Data:
+def table(name: str, x: Array) -> Array:
     """Integers as HBM stores them; TypeError or ValueError if they are none."""
     if isinstance(x, np.ma.MaskedArray):
         raise TypeError(f"{name} is a masked array: give {name}.filled(...)")

@@ -10,17 +10,17 @@ import numpy as np
 
 from .area import unwritten
 from .device import Device
-from .dtypes import BOOL, Data, DType, storage_type
+from .dtypes import BOOL, Array, DType, storage_type
 from .errors import HbmOverflow
 from .hbm import HbmArray, Touched
 from .host import describe
-from .log import Array, Block, LaneShape, Reader, Source
+from .log import Block, LaneShape, Layout, Reader, Source
 from .program import Context, Frame, Program
 from .source import CodeSource
 from .sram import Sram
 from .tile import Tile
 
-Look = Callable[[Block, Any], Data]
+Look = Callable[[Block, Any], Array]
 
 
 class Gpu:
@@ -30,7 +30,7 @@ class Gpu:
         self,
         context: Context,
         readers: Sequence[Reader],
-        arrays: Mapping[str, Array],
+        arrays: Mapping[str, Layout],
         *,
         total: int,
         common: frozenset[str],
@@ -77,7 +77,7 @@ class Gpu:
             raise ValueError(f"gpu.empty {name!r} of shape {shape}: at least two dimensions, each at least 1")
         self._check_like(like, f"gpu.empty {name!r}")
         kind = self._context.storage if dtype is None else BOOL if dtype == BOOL else storage_type(dtype)
-        array = Array(
+        array = Layout(
             name, tuple(map(int, shape)), kind, self._context.lanes if like is None else like._lane_shape, True, _name(like)
         )
         self._refuse_beyond_memory(array)
@@ -104,7 +104,7 @@ class Gpu:
         frame = sys._getframe(1)
         return self._start(kernel, grid, like, frame, CodeSource(frame.f_code))
 
-    def peek(self, tile: Any) -> Data:
+    def peek(self, tile: Any) -> Array:
         """A copy of a tile's values, for looking: nothing is counted, but the run says that it was peeked into.
 
         What the thread block recorded so far is executed, and all its tiles are kept until it ends, for what is read again is not known
@@ -148,7 +148,7 @@ class Gpu:
     def _block(self, program: Program) -> Block:
         return Block(program.kernel, program.launch, self._number, program.lanes, program.records, program.source, self._arrays)
 
-    def _finish(self, result: Any) -> list[Array]:
+    def _finish(self, result: Any) -> list[Layout]:
         """The arrays that the algorithm returned, each written as a whole; what else it made is its footprint."""
         self._refuse_open("the end of the run")
         outputs = list(result) if isinstance(result, tuple) else [result]
@@ -179,7 +179,7 @@ class Gpu:
         if self._open is not None:
             raise RuntimeError(f"{what}: launch {self._open!r} is still open; run its loop over thread blocks to the end first")
 
-    def _refuse_beyond_memory(self, array: Array) -> None:
+    def _refuse_beyond_memory(self, array: Layout) -> None:
         everywhere = sum(made._array.nbytes for made in self._made.values()) + array.nbytes
         used = self._inputs + everywhere * self.lanes // self._lanes
         if self.machine.hbm is not None and used > self.machine.hbm:

@@ -5,8 +5,8 @@ import operator
 from typing import Any, ClassVar, NoReturn
 
 from .area import Area, Box, boxes
-from .dtypes import Data, DType
-from .log import Array, LaneShape, Region
+from .dtypes import Array, DType
+from .log import LaneShape, Layout, Region
 from .operations import Operation
 from .sealed import Sealed
 
@@ -36,7 +36,7 @@ class HbmArray(Sealed):
     _remedy: ClassVar[str] = "it lies in HBM: load it first, with sram.load(...)"
 
     def __init__(
-        self, array: Array, run: object, axes: Axes | None = None, touched: Touched | None = None, table: Data | None = None
+        self, array: Layout, run: object, axes: Axes | None = None, touched: Touched | None = None, table: Array | None = None
     ) -> None:
         self._array, self._run = array, run
         self._axes = tuple(map(range, array.shape)) if axes is None else axes

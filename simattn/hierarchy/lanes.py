@@ -12,9 +12,9 @@ from typing import Any, TypeVar
 import numpy as np
 
 from .arrays import checked, copied, shapes
-from .dtypes import Data
+from .dtypes import Array
 from .given import ArraySpec, Each, Pool, table
-from .log import Array, LaneShape
+from .log import LaneShape, Layout
 
 CACHE = 4 << 20  # bytes of tiles that should stay in the CPU's cache while lanes run side by side
 
@@ -36,14 +36,14 @@ Selection = tuple[
 
 
 @dataclass(frozen=True)
-class Workload:
+class Arrangement:
     """The arrays of a run, with their lane axes; `data`, their values, unless specs were given. `flat`: they came as (N, d), without
     batch and heads.
     """
 
-    arrays: dict[str, Array]
-    data: dict[str, Data]
-    tables: dict[str, Data]
+    arrays: dict[str, Layout]
+    data: dict[str, Array]
+    tables: dict[str, Array]
     each: dict[str, Each]
     batch: int
     kv_heads: int
@@ -52,7 +52,7 @@ class Workload:
     flat: bool
 
     @classmethod
-    def of(cls, positional: Mapping[str, Any], keywords: Mapping[str, Any], pack: bool, *, values: bool = True) -> "Workload":
+    def of(cls, positional: Mapping[str, Any], keywords: Mapping[str, Any], pack: bool, *, values: bool = True) -> "Arrangement":
         """Arrange what a run was given: arrays (N, d) or (batch, heads, N, d), rows (n,), pools of pages, tables of integers,
         `each`.
 
@@ -99,17 +99,17 @@ class Workload:
         layouts |= {name: ((1, x.shape[2], 1), (*x.shape[:2], x.shape[3])) for name, x in pools.items()}
         layouts |= {name: ((1, 1, 1), x.shape) for name, x in tables.items()}
         whole = plain | pools | tables
-        arrays = {name: Array(name, shape, whole[name].dtype, lanes, made=False) for name, (lanes, shape) in layouts.items()}
+        arrays = {name: Layout(name, shape, whole[name].dtype, lanes, made=False) for name, (lanes, shape) in layouts.items()}
         data = {}
         if values:
             copies = copied(whole)
             data = {name: copies[name].reshape(*lanes, *shape) for name, (lanes, shape) in layouts.items() if name not in pools}
             data |= {name: copies[name].transpose(2, 0, 1, 3)[None, :, None] for name in pools}
         eaches = {name: x for name, x in given.items() if isinstance(x, Each)}
-        workload = cls(arrays, data, tables, eaches, batch, least, group, pack, dimensions == {2})
+        arranged = cls(arrays, data, tables, eaches, batch, least, group, pack, dimensions == {2})
         for name, each in eaches.items():
-            workload._check_each(name, each)
-        return workload
+            arranged._check_each(name, each)
+        return arranged
 
     @property
     def lanes(self) -> tuple[int, int, int]:
@@ -122,12 +122,12 @@ class Workload:
         tables = sum(x.nbytes for each in self.each.values() for x in each.values if isinstance(x, np.ndarray))
         return tables + sum(x.nbytes for x in self.arrays.values())
 
-    def numbers_of(self, lanes: Selection) -> Data:
+    def numbers_of(self, lanes: Selection) -> Array:
         """The number of each of these lanes, batch · heads + head."""
         batch, heads = lanes
         return np.arange(math.prod(self.lanes)).reshape(self.lanes)[batch][:, heads]
 
-    def place(self, name: str, whole: Data, lanes: Selection, part: Data) -> None:
+    def place(self, name: str, whole: Array, lanes: Selection, part: Array) -> None:
         """Write what these lanes made into an output of all; ValueError where its shape differs from that of others."""
         found, before = ((x.shape[3:], x.dtype.name) for x in (part, whole))
         if found != before:
@@ -144,24 +144,24 @@ class Workload:
                     for k in _deal(len(heads), room):
                         yield _selection(batch[b], heads[k])
 
-    def values(self, lanes: Selection) -> dict[str, Data]:
+    def values(self, lanes: Selection) -> dict[str, Array]:
         """The part of each array that a group of lanes sees; an axis of length 1 broadcasts."""
 
-        def part(x: Data) -> Data:
+        def part(x: Array) -> Array:
             batch, heads = (s if n > 1 else slice(None) for s, n in zip(lanes, x.shape, strict=False))
             return x[batch][:, heads]
 
         tables = {name: value[None, None, None] for name, value in self.tables_of(lanes).items() if name in self.each}
         return {name: part(x) for name, x in self.data.items()} | tables
 
-    def seen(self, lanes: Selection) -> dict[str, Array]:
+    def seen(self, lanes: Selection) -> dict[str, Layout]:
         """The same without values: what there is of each array."""
 
-        def part(x: Array) -> Array:
+        def part(x: Layout) -> Layout:
             batch, heads = (_length(s, n) if n > 1 else 1 for s, n in zip(lanes, x.lanes, strict=False))
             return replace(x, lanes=(batch, heads, x.lanes[2]))
 
-        tables = {name: Array(name, x.shape, x.dtype, (1, 1, 1), made=False) for name, x in self.tables_of(lanes).items()}
+        tables = {name: Layout(name, x.shape, x.dtype, (1, 1, 1), made=False) for name, x in self.tables_of(lanes).items()}
         return tables | {name: part(x) for name, x in self.arrays.items()}
 
     def lane_shape(self, lanes: Selection) -> LaneShape:
@@ -169,7 +169,7 @@ class Workload:
         batch, heads = (_length(s, n) for s, n in zip(lanes, self.lanes, strict=False))
         return batch, heads, self.lanes[2]
 
-    def tables_of(self, lanes: Selection) -> dict[str, Data]:
+    def tables_of(self, lanes: Selection) -> dict[str, Array]:
         """The integers that a group of lanes sees."""
         return self.tables | {name: value for name in self.each if isinstance(value := self._value(name, lanes), np.ndarray)}
 
@@ -189,7 +189,7 @@ class Workload:
         k = int(self.numbers_of(lanes).flat[0]) // self.lanes[2]  # the number of a KV head, over the whole batch
         return x.values[k // self.kv_heads if x.axis == "batch" else k % self.kv_heads * self.group]
 
-    def unpack(self, x: Data) -> Data:
+    def unpack(self, x: Array) -> Array:
         """An output with the batch and the heads of the inputs: (batch, heads, ..., rows, columns), or (..., rows, columns)."""
         if self.packed and self.group > 1:
             *lead, rows, columns = x.shape

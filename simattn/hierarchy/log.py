@@ -50,7 +50,7 @@ class Region(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Array:
+class Layout:
     """An array in HBM: what one lane sees of it, and on how many lanes it lies. `made`: by gpu.empty, with the lanes of `like`; else it
     is an input.
     """
@@ -98,7 +98,7 @@ class Block:
     lanes: LaneShape
     records: Sequence[Record]
     source: Source
-    arrays: Mapping[str, Array]
+    arrays: Mapping[str, Layout]
 
     def entries(self) -> tuple[Entry, ...]:
         """Operations and what they read: equal for blocks that count alike."""
@@ -114,7 +114,7 @@ class Block:
 class Reader:
     """What reads a run as it is recorded: in the order of the program, a thread block at a time. These read nothing."""
 
-    def array(self, array: Array) -> None:
+    def array(self, array: Layout) -> None:
         """An array was made in HBM."""
 
     def launch(self, kernel: str, like: str | None) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from .blas import one_thread
 from .call import BLOCK_SIZES, Call
 from .device import Device
-from .dtypes import FLOAT32, STORAGE, Data, accumulation_type
+from .dtypes import FLOAT32, STORAGE, Array, accumulation_type
 from .errors import SramOverflow
 from .gpu import Gpu, Look
 from .hbm import HbmArray
@@ -20,8 +20,8 @@ from .interpret.execute import Execute
 from .interpret.keep import MOST, Keep, Places, Program
 from .interpret.threads import Threads
 from .interpret.working_set import WorkingSets
-from .lanes import Selection, Workload
-from .log import Array, Reader
+from .lanes import Arrangement, Selection
+from .log import Layout, Reader
 from .program import Context
 from .recording import Recording
 from .run import Run
@@ -42,15 +42,15 @@ class Machine(Device):
         wholly written, and TypeError for options that the algorithm does not have.
         """
         call = Call(algorithm, args, options)
-        workload = call.workload()
+        arranged = call.arranged()
 
         def run(options: dict[str, Any]) -> Run:
             sets = WorkingSets(self)
-            count, outputs, peeked = Count(sets), Outputs(workload), False
+            count, outputs, peeked = Count(sets), Outputs(arranged), False
             with one_thread(), Threads(workers) as threads:
-                for lanes in workload.groups(self.sram):
-                    execute = Execute(sets, workload.values(lanes), workload.numbers_of(lanes), threads)
-                    made = self._record(call, options, workload, lanes, [sets, count, execute], execute.look)
+                for lanes in arranged.groups(self.sram):
+                    execute = Execute(sets, arranged.values(lanes), arranged.numbers_of(lanes), threads)
+                    made = self._record(call, options, arranged, lanes, [sets, count, execute], execute.look)
                     count.returned({array.name for array in made})
                     outputs.add(made, lanes, execute)
                     peeked |= execute.peeked
@@ -65,14 +65,14 @@ class Machine(Device):
         lane is recorded for all that are alike. TypeError for an algorithm that looks at values.
         """
         call = Call(algorithm, args, options)
-        workload = call.workload(values=False)
+        arranged = call.arranged(values=False)
 
         def run(options: dict[str, Any]) -> Run:
             sets = WorkingSets(self)
             count = Count(sets)
             with collector_at_rest():
-                for lanes in workload.alike():
-                    made = self._record(call, options, workload, lanes, [sets, count], None)
+                for lanes in arranged.alike():
+                    made = self._record(call, options, arranged, lanes, [sets, count], None)
                     count.returned({array.name for array in made})
             return self._run(call, options, count, {}, peeked=False)
 
@@ -85,15 +85,15 @@ class Machine(Device):
         become part of it, as every option does. MemoryError beyond two million operations.
         """
         call = Call(algorithm, args, options)
-        workload = call.workload(values=False)
+        arranged = call.arranged(values=False)
 
         def run(options: dict[str, Any]) -> Recording:
             sets, places, programs = WorkingSets(self), Places(), list[Program]()
             count = Count(sets)
             with collector_at_rest():
-                for lanes in workload.alike():
+                for lanes in arranged.alike():
                     keep = Keep(places, MOST - sum(map(len, programs)))
-                    made = self._record(call, options, workload, lanes, [sets, count, keep], None)
+                    made = self._record(call, options, arranged, lanes, [sets, count, keep], None)
                     keep.program.outputs = [array.name for array in made]
                     count.returned(set(keep.program.outputs))
                     programs.append(keep.program)
@@ -119,38 +119,38 @@ class Machine(Device):
         self,
         call: Call,
         options: dict[str, Any],
-        workload: Workload,
+        arranged: Arrangement,
         lanes: Selection,
         readers: Sequence[Reader],
         look: Look | None,
-    ) -> list[Array]:
+    ) -> list[Layout]:
         """Run the algorithm for lanes that are alike, under the eyes of the readers; the arrays that it returned."""
-        arrays = workload.seen(lanes)
-        stored = [x.dtype for x in workload.arrays.values() if x.dtype in STORAGE.values()]
+        arrays = arranged.seen(lanes)
+        stored = [x.dtype for x in arranged.arrays.values() if x.dtype in STORAGE.values()]
         storage = next(iter(stored), FLOAT32)
         context = Context(
             self,
             acc=storage if self.rounds_every_operation else accumulation_type(stored),
             storage=storage,
-            lanes=workload.lane_shape(lanes),
-            packed=workload.packed and workload.group > 1,
+            lanes=arranged.lane_shape(lanes),
+            packed=arranged.packed and arranged.group > 1,
         )
         gpu = Gpu(
             context,
             readers,
             arrays,
-            total=math.prod(workload.lanes),
-            common=frozenset(name for name, x in workload.arrays.items() if x.lanes[:2] != workload.lanes[:2])
-            | workload.each.keys(),
-            inputs=workload.nbytes,
+            total=math.prod(arranged.lanes),
+            common=frozenset(name for name, x in arranged.arrays.items() if x.lanes[:2] != arranged.lanes[:2])
+            | arranged.each.keys(),
+            inputs=arranged.nbytes,
             look=look,
         )
-        tables = workload.tables_of(lanes)
+        tables = arranged.tables_of(lanes)
         seen: dict[str, Any] = {name: HbmArray(x, context, table=tables.get(name)) for name, x in arrays.items()}
-        seen |= workload.scalars(lanes)
-        return gpu._finish(call.run(gpu, seen, options, workload.group))
+        seen |= arranged.scalars(lanes)
+        return gpu._finish(call.run(gpu, seen, options, arranged.group))
 
-    def _run(self, call: Call, options: dict[str, Any], count: Count, outputs: dict[str, Data], peeked: bool) -> Run:
+    def _run(self, call: Call, options: dict[str, Any], count: Count, outputs: dict[str, Array], peeked: bool) -> Run:
         return Run(
             algorithm=call.name,
             machine=self.name,
@@ -166,27 +166,27 @@ class Machine(Device):
 class Outputs:
     """What the groups of lanes returned, put together."""
 
-    def __init__(self, workload: Workload) -> None:
-        self._workload = workload
-        self._whole: dict[str, Data] = {}
+    def __init__(self, arranged: Arrangement) -> None:
+        self._arranged = arranged
+        self._whole: dict[str, Array] = {}
 
-    def add(self, made: list[Array], lanes: Selection, execute: Execute) -> None:
+    def add(self, made: list[Layout], lanes: Selection, execute: Execute) -> None:
         """The outputs of one group of lanes."""
-        workload, names = self._workload, [array.name for array in made]
+        arranged, names = self._arranged, [array.name for array in made]
         if self._whole and names != list(self._whole):
             raise ValueError(f"outputs {', '.join(names)} for one value of `each`, {', '.join(self._whole)} for another")
         for array in made:
             data = execute.output(array.name)
-            if math.prod(array.lanes) == math.prod(workload.lanes):
+            if math.prod(array.lanes) == math.prod(arranged.lanes):
                 self._whole[array.name] = data
             else:
-                shape = (workload.batch, workload.kv_heads, array.lanes[2], *array.shape)
+                shape = (arranged.batch, arranged.kv_heads, array.lanes[2], *array.shape)
                 whole = self._whole.setdefault(array.name, np.empty(shape, array.dtype))
-                workload.place(array.name, whole, lanes, data)
+                arranged.place(array.name, whole, lanes, data)
 
-    def whole(self) -> dict[str, Data]:
+    def whole(self) -> dict[str, Array]:
         """By name, with the batch and the heads of the inputs."""
-        return {name: self._workload.unpack(x) for name, x in self._whole.items()}
+        return {name: self._arranged.unpack(x) for name, x in self._whole.items()}
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .counts import COUNTS, Counts
-from .dtypes import BOOL, FLOAT64, Data, DType, join, round_to, wide
+from .dtypes import BOOL, FLOAT64, Array, DType, join, round_to, wide
 from .shapes import broadcast, turning
 
 Scalar = float | int | bool
@@ -83,7 +83,7 @@ class Operation:
     name: str
     result: Spec | None
     counts: Counts
-    compute: Callable[..., Data | None]
+    compute: Callable[..., Array | None]
     operands: tuple[Spec, ...] = ()
     tensor: str | None = None
     takes: tuple[int, ...] = ()
@@ -154,7 +154,7 @@ def _vector(tiles: tuple[Spec, ...], result: Spec, work: int, field: str = "vect
     return Counts(sram_read=sum(s.nbytes for s in tiles), sram_write=result.nbytes, **{field: work})
 
 
-def _rounded(function: Any, number: DType, result: DType) -> Callable[..., Data]:
+def _rounded(function: Any, number: DType, result: DType) -> Callable[..., Array]:
     """`function` on values of type `number`, computed wide, then rounded. A scalar is rounded first, as NumPy does (NEP 50)."""
     first = 1 if function is np.where else 0
 
@@ -163,7 +163,7 @@ def _rounded(function: Any, number: DType, result: DType) -> Callable[..., Data]
             return x.astype(wide(number), copy=False)
         return round_to(np.asarray(x, FLOAT64), number).astype(wide(number))
 
-    def compute(*operands: Any) -> Data:
+    def compute(*operands: Any) -> Array:
         return round_to(function(*operands[:first], *map(widen, operands[first:])), result)
 
     return compute
@@ -178,7 +178,7 @@ def reduction(function: Any, tile: Spec, axis: int | tuple[int, int], acc: DType
 
     reduce, number = partial(function.reduce, axis=axis, keepdims=True), wide(acc)
 
-    def compute(x: Data) -> Data:
+    def compute(x: Array) -> Array:
         return round_to(reduce(x.astype(number, copy=False)), acc)
 
     counts = _vector((tile,), result, tile.elements)
@@ -203,7 +203,7 @@ def concatenation(tiles: tuple[Spec, ...], axis: Any) -> Operation:
     shape = (length, shapes[0][1]) if axis == -2 else (shapes[0][0], length)
     result = spec(shape, number, all(s.index for s in tiles))
 
-    def compute(*parts: Data) -> Data:
+    def compute(*parts: Array) -> Array:
         lanes = np.broadcast_shapes(*(x.shape[:-2] for x in parts))
         return np.concatenate([np.broadcast_to(round_to(x, number), (*lanes, *x.shape[-2:])) for x in parts], axis=axis)
 
@@ -225,7 +225,7 @@ def matmul(a: Spec, b: Spec, acc: DType) -> Operation:
 
     number = wide(acc)
 
-    def compute(x: Data, y: Data) -> Data:
+    def compute(x: Array, y: Array) -> Array:
         return round_to(np.asarray(np.matmul(x.astype(number, copy=False), y.astype(number, copy=False))), acc)
 
     counts = Counts(sram_read=a.nbytes + b.nbytes, sram_write=result.nbytes, matmul_flops=2 * m * n * k)

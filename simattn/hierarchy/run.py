@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .counts import COUNTS, KernelCounts, Traffic
-from .dtypes import Data
+from .dtypes import Array
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +18,7 @@ class Run:
 
     algorithm: str
     machine: str
-    outputs: dict[str, Data] = field(repr=False)
+    outputs: dict[str, Array] = field(repr=False)
     kernels: dict[str, KernelCounts]
     tensors: dict[str, Traffic]
     hbm_footprint: int
@@ -78,14 +78,14 @@ class Run:
         return self.total.peak_sram
 
     @property
-    def output(self) -> Data:
+    def output(self) -> Array:
         """The first output; ValueError for a run that was counted only."""
         if not self.outputs:
             raise ValueError(f"this run of {self.algorithm} was counted, not executed: it has no output; gpu.run executes")
         return next(iter(self.outputs.values()))
 
     @property
-    def lse(self) -> Data:
+    def lse(self) -> Array:
         """The log-sum-exp of the scores, (..., N)."""
         if self.outputs and "lse" not in self.outputs:
             raise KeyError(f"{self.algorithm} returns no 'lse'; it returns {', '.join(self.outputs)}")

@@ -5,7 +5,7 @@ from functools import cache
 import numpy as np
 
 from .counts import Counts
-from .dtypes import FLOAT64, Data, DType, round_to, wide
+from .dtypes import FLOAT64, Array, DType, round_to, wide
 from .given import INTEGER
 from .operations import Operation, Spec, spec
 from .philox import uniform
@@ -43,7 +43,7 @@ def load_int(name: str) -> Operation:
 def random(tile: Spec, seed: int) -> Operation:
     """Random numbers computed from where they are, by lane, row and column: one vector operation an element."""
 
-    def draw(numbers: Data, rows: range, columns: range) -> Data:
+    def draw(numbers: Array, rows: range, columns: range) -> Array:
         return uniform(seed, numbers, np.asarray(rows), np.asarray(columns)).astype(tile.dtype)
 
     return Operation("random", tile, Counts(vector_flops=tile.elements), draw, parameters=(seed,))
@@ -53,23 +53,23 @@ def random(tile: Spec, seed: int) -> Operation:
 def fill(name: str, tile: Spec) -> Operation:
     """A new tile of a constant, or of the indices of a range, which are free."""
 
-    def make(x: float | range) -> Data:
+    def make(x: float | range) -> Array:
         values = np.asarray(x, None if isinstance(x, range) else FLOAT64)
         return np.full(tile.shape, round_to(values, tile.dtype))
 
     return Operation(name, tile, Counts(sram_write=tile.nbytes), make, parameters=(*tile.shape, tile.dtype.name))
 
 
-def _nothing(_: Data) -> None:
+def _nothing(_: Array) -> None:
     """What a load of an integer, done when it was recorded, leaves to execute."""
 
 
-def _write(array: Data, x: Data) -> None:
+def _write(array: Array, x: Array) -> None:
     """The array = x, rounded to its type."""
     array[...] = round_to(x, array.dtype)
 
 
-def add(array: Data, x: Data, heads: int) -> None:
+def add(array: Array, x: Array, heads: int) -> None:
     """The array += x for each of the heads that run side by side and may share it, one after another, rounded to its type each time."""
     if heads > 1 and array.shape[2] > 1:
         heads = 1

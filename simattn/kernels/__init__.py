@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from ..score_options import OPTIONS
 from .approximate import (
     APPROXIMATE,
     bigbird,
@@ -28,7 +29,6 @@ from .naive_backward import naive_backward
 from .online_softmax import online_softmax
 from .paged import paged
 from .recompute_decode import recompute_decode
-from .scores import OPTIONS
 from .split_kv import split_kv
 from .synonyms import IN_RUN
 from .unfused_chain import unfused_chain

@@ -4,38 +4,27 @@ from typing import Any
 
 import numpy as np
 
-from ..hierarchy.checks import flag, kind, number, optional, sides, whole
+from ..hierarchy.checks import kind, whole
 from ..hierarchy.dtypes import BOOL
-from ..hierarchy.errors import unknown
 from ..hierarchy.grid import blocks
 from ..hierarchy.hbm import HbmArray
 from ..hierarchy.sram import Sram
 from ..hierarchy.tile import Tile
+from ..score_options import ScoreOptions
 from .synonyms import IN_RUN
-
-OPTIONS = ("scale", "softcap", "bias", "alibi", "mask", "causal", "window", "offset", "kv_lens", "dropout", "seed")
 
 
 class Scores:
-    """The options that algorithms share, applied in this order (which is ONNX's, too).
+    """What the options that algorithms share (`ScoreOptions`) do to one head.
 
-    scale: 1/√d unless given. softcap: c·tanh(S/c). bias: (N | 1, n_k), added. alibi: (1, 1), a head's slope; −slope·distance is
-    added. mask: (N | 1, n_k), boolean; where it is False, a key is not seen. causal, window=(left, right): query i, which stands at
-    position i + offset, sees the keys from left before it to right after it; None is unbounded, and causal is right = 0.
-    offset: n_k − n_q unless given (the last query sees the last key); 0 is PyTorch's and ONNX's upper left. kv_lens: how many keys
-    there are, if fewer than K has rows. Blocks of which causal, window and kv_lens leave nothing are neither loaded nor computed.
-    dropout: the probability with which a weight becomes 0, by random numbers of that seed.
+    Of the arrays, bias and mask are (N | 1, n_k), and alibi is (1, 1), the head's slope. Query i stands at position i + offset, and the
+    window says how many keys before and after that it sees. With an offset of n_k − n_q, the default, the last query sees the last key; 0 is
+    PyTorch's and ONNX's upper left. Blocks of which causal, window and kv_lens leave nothing are neither loaded nor computed.
     group: of queries packed as rows, row r is query r mod n_q. n_k: where K is a page of a longer cache.
     """
 
-    def __init__(
-        self, Q: HbmArray, K: HbmArray, V: HbmArray, group: int = 1, n_k: int | None = None, /, *, scale: float | None = None,
-        softcap: float | None = None, bias: HbmArray | None = None, alibi: HbmArray | None = None, mask: HbmArray | None = None,
-        causal: bool = False, window: tuple[int | None, int | None] | None = None, offset: int | None = None,
-        kv_lens: int | None = None, dropout: float = 0.0, seed: int = 0, **others: Any,
-    ) -> None:  # fmt: skip
-        if others:
-            raise TypeError(unknown("option", next(iter(others)), OPTIONS, IN_RUN))
+    def __init__(self, Q: HbmArray, K: HbmArray, V: HbmArray, group: int = 1, n_k: int | None = None, /, **options: Any) -> None:
+        asked = ScoreOptions.of_keywords(options, IN_RUN)
         shapes = f"Q {Q.shape}, K {K.shape}, V {V.shape}"
         if Q.shape[1] != K.shape[1]:
             raise ValueError(f"{shapes}: Q and K must have the same width d")
@@ -43,20 +32,19 @@ class Scores:
             raise ValueError(f"{shapes}: K and V must have the same number of keys")
         self.rows, self.n_q, self.packed = Q.shape[0], Q.shape[0] // group, group > 1
         self.keys = keys = K.shape[0] if n_k is None else n_k
-        self.n_k = keys if kv_lens is None else whole("kv_lens", kv_lens, 0, keys, f"K has {keys} rows, and sa.each gives lengths")
-        self.scale = Q.shape[1] ** -0.5 if scale is None else number("scale", scale)
-        self.softcap = optional(number, "softcap", softcap, above=0)
-        self.bias, self.alibi, self.mask = bias, alibi, mask
-        for name, x, columns in (("bias", bias, keys), ("mask", mask, keys), ("alibi", alibi, 1)):
+        self.n_k = keys
+        if asked.kv_lens is not None:
+            self.n_k = whole("kv_lens", asked.kv_lens, 0, keys, f"K has {keys} rows, and sa.each gives lengths")
+        self.scale = Q.shape[1] ** -0.5 if asked.scale is None else asked.scale
+        self.softcap, self.bias, self.alibi, self.mask = asked.softcap, asked.bias, asked.alibi, asked.mask
+        for name, x, columns in (("bias", self.bias, keys), ("mask", self.mask, keys), ("alibi", self.alibi, 1)):
             if x is not None:
                 _check(name, x, self.rows, columns)
-        self.left, self.right = sides("window", window)
-        if flag("causal", causal):
-            self.right = 0 if self.right is None else min(self.right, 0)
-        self.offset = self.n_k - self.n_q if offset is None else whole("offset", offset)
-        asked = (softcap, bias, alibi, mask, self.left, self.right)
-        self.masks = any(x is not None for x in asked)  # whether anything but the scale is
-        self.dropout, self.seed = number("dropout", dropout, least=0, below=1), whole("seed", seed, 0, (1 << 64) - 1)
+        self.left, self.right = asked.reach
+        self.offset = self.n_k - self.n_q if asked.offset is None else asked.offset
+        shaping = (self.softcap, self.bias, self.alibi, self.mask, self.left, self.right)
+        self.masks = any(x is not None for x in shaping)  # whether anything but the scale is
+        self.dropout, self.seed = asked.dropout, asked.seed
 
     def refuse_dropout(self, name: str) -> None:
         """ValueError if dropout is asked of an algorithm that has none."""

@@ -11,8 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from ..hierarchy.dtypes import Array
+from ..score_options import ScoreOptions
 from .rounding import Rounding, Units, largest
-from .strips import Array, Strip, scale_of
+from .strips import Strip, scale_of
 
 FACTOR = 3  # units of roundoff, in quadrature, that are likely: √3·3, about 5, standard deviations of a rounding
 NOTHING = 0.4  # the share of a row's weight that rounding may move to its other keys, beyond which its scores say nothing
@@ -30,11 +32,11 @@ class Bound:
 class Moments:
     """Sums over the keys of each row, gathered strip by strip, of which the bounds of any algorithm are made."""
 
-    def __init__(self, units: Units, q: Array, k: Array, v: Array, options: dict[str, Any]) -> None:
+    def __init__(self, units: Units, q: Array, k: Array, v: Array, options: ScoreOptions) -> None:
         self.units, self._q, self._k, self._v = units, q, k, v
         kind = np.float64 if units.acc.itemsize == 8 else np.float32
-        self._kind, self._scale, self._cap = kind, abs(scale_of(q.shape[3], options.get("scale"))), options.get("softcap")
-        self._kept = 1 / (1 - options.get("dropout", 0.0))
+        self._kind, self._scale, self._cap = kind, abs(scale_of(q.shape[3], options.scale)), options.softcap
+        self._kept = 1 / (1 - options.dropout)
         shape = (*q.shape[:3], v.shape[3])
         self._summed, self._accumulated, self._weighed, self._scored, self._moved = (np.zeros(shape, kind) for _ in range(5))
         self._net, self._gross, self._square = (np.zeros(shape, kind) for _ in range(3))  # Σv, Σ|v|, Σv² over the keys in reach

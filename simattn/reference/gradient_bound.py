@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from ..hierarchy.dtypes import Array
+from ..score_options import ScoreOptions
 from .bound import FACTOR, NOTHING, Bound, Moments, epsilon
 from .rounding import Rounding, Units, largest
-from .strips import Array, Strip, scale_of
+from .strips import Strip, scale_of
 
 
 class _Sums:
@@ -37,12 +39,12 @@ class GradientBound:
     """
 
     def __init__(
-        self, rounding: Rounding, moments: Moments, arrays: tuple[Array, ...], off_lse: Array, off_D: Array, options: dict[str, Any]
+        self, rounding: Rounding, moments: Moments, arrays: tuple[Array, ...], off_lse: Array, off_D: Array, options: ScoreOptions
     ) -> None:  # fmt: skip
         self.rounding, self.moments, self.units = rounding, moments, moments.units
         self._q, self._k, self._v, self._do = (np.asarray(x, np.float64) for x in arrays)
         self._off_lse, self._off_D = off_lse.astype(np.float64), off_D.astype(np.float64)
-        self._scale, self._cap = abs(scale_of(self._q.shape[3], options.get("scale"))), options.get("softcap")
+        self._scale, self._cap = abs(scale_of(self._q.shape[3], options.scale)), options.softcap
         self._sums = {name: _Sums(x.shape) for name, x in zip(("dQ", "dK", "dV"), arrays, strict=False)}
         self.most = 0.0  # the largest dP or dS
 

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..hierarchy.dtypes import Array
 from ..hierarchy.philox import uniform
+from ..score_options import ScoreOptions
 
-Array = NDArray[Any]
 STRIP = 1 << 22  # elements of a strip of scores
 
 
@@ -56,22 +56,17 @@ def widened(*arrays: Array) -> list[Array]:
     return [np.asarray(x, kind) for x in arrays]
 
 
-def strips(
-    q: Array, k: Array, *, scale: float | None = None, softcap: float | None = None, bias: Array | None = None,
-    alibi: Array | None = None, mask: Array | None = None, causal: bool = False, window: Any = None, offset: int | None = None,
-    kv_lens: Any = None, dropout: float = 0.0, seed: int = 0,
-) -> Iterator[Strip]:  # fmt: skip
+def strips(q: Array, k: Array, o: ScoreOptions) -> Iterator[Strip]:
     """The rows of all heads of q (batch, heads, n_q, d) on k, by strips of which some row sees some key."""
     batch, heads, n_q, d = q.shape
     kv_heads, n_k = k.shape[1:3]
-    kind, scale = q.dtype.type, scale_of(d, scale)
-    lengths = np.broadcast_to(n_k if kv_lens is None else np.asarray(kv_lens), (batch,))
-    left, right = window or (None, None)
-    right = min(0, 0 if right is None else right) if causal else right
+    kind, scale = q.dtype.type, scale_of(d, o.scale)
+    lengths = np.broadcast_to(n_k if o.kv_lens is None else np.asarray(o.kv_lens), (batch,))
+    left, right = o.reach
     rows = max(1, STRIP // n_k)
     for b, h in np.ndindex(batch, heads):
         length, kv_head = int(lengths[b]), (b, h * kv_heads // heads)
-        shift = length - n_q if offset is None else offset
+        shift = length - n_q if o.offset is None else o.offset
         for i in range(0, n_q, rows):
             query = np.arange(i, min(i + rows, n_q))
             at = query + shift
@@ -82,19 +77,19 @@ def strips(
                 continue
             key = np.arange(start, stop)
             seen = (key >= first[:, None]) & (key < last[:, None])
-            if mask is not None:
-                seen &= _of(mask, b, h, heads, query, key).astype(bool)
+            if o.mask is not None:
+                seen &= _of(o.mask, b, h, heads, query, key).astype(bool)
             with np.errstate(all="ignore"):
                 S = X = (q[b, h, query] @ k[kv_head][start:stop].T) * kind(scale)
                 fade, added = 1.0, 0.0
-                if softcap is not None:
-                    t = np.tanh(X / kind(softcap))
-                    S, fade = softcap * t, 1 - t * t
-                if bias is not None:
-                    term = _of(bias, b, h, heads, query, key).astype(kind)
+                if o.softcap is not None:
+                    t = np.tanh(X / kind(o.softcap))
+                    S, fade = o.softcap * t, 1 - t * t
+                if o.bias is not None:
+                    term = _of(o.bias, b, h, heads, query, key).astype(kind)
                     S, added = S + term, np.abs(term)
-                if alibi is not None:
-                    term = kind(np.ravel(alibi)[h if np.size(alibi) > 1 else 0]) * np.abs(at[:, None] - key)
+                if o.alibi is not None:
+                    term = kind(np.ravel(o.alibi)[h if np.size(o.alibi) > 1 else 0]) * np.abs(at[:, None] - key)
                     S, added = S - term, added + np.abs(term)
                 S = np.where(seen, S, -np.inf)
                 m = S.max(axis=1, keepdims=True)
@@ -102,9 +97,9 @@ def strips(
                 l = P.sum(axis=1, keepdims=True)
                 lse = (m + np.log(l))[:, 0]
             kept: Any = 1.0
-            if dropout:
-                numbers = uniform(seed, np.array(b * heads + h), query, key)
-                kept = np.where(numbers >= np.float32(dropout), kind(1 / (1 - dropout)), kind(0))
+            if o.dropout:
+                numbers = uniform(o.seed, np.array(b * heads + h), query, key)
+                kept = np.where(numbers >= np.float32(o.dropout), kind(1 / (1 - o.dropout)), kind(0))
             yield Strip(
                 (b, h), kv_head, query, slice(start, stop), seen, X, S, fade, added, P / np.where(l == 0, 1, l), kept, m[:, 0],
                 l[:, 0], lse, first, last,

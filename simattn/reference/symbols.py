@@ -1,85 +1,15 @@
 """The symbols of the closed forms: a problem's lengths and type sizes, and the pairs of blocks that it visits."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
 
 import numpy as np
 
-from ..hierarchy.checks import flag, optional, shown, sides, whole
 from ..hierarchy.dtypes import DType, accumulation_type, storage_type
+from .problem import Problem
 from .sums import Ints, Pair, Rows, Sums, blocks_in, under_mask
 
 AT_ONCE = 1 << 14  # row blocks, of which the arrays stay in the CPU's cache
 Run = tuple[Ints, Ints]  # the first and the last of consecutive queries
-Shape = Literal["pairs", "keys"] | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Problem:
-    """The shapes, the type and the options of one attention. offset: the number of keys − n_q unless given.
-
-    bias, mask: "pairs" for one of shape (n_q, n_k) a head, "keys" for (1, n_k). block_mask: as `block_sparse` takes it.
-    """
-
-    batch: int = 1
-    heads: int = 1
-    kv_heads: int | None = None
-    n_q: int
-    n_k: int
-    d: int
-    d_v: int | None = None
-    dtype: str = "float16"
-    causal: bool = False
-    window: tuple[int | None, int | None] | None = None
-    offset: int | None = None
-    kv_len: int | None = None
-    softcap: bool = False
-    bias: Shape = None
-    mask: Shape = None
-    alibi: bool = False
-    dropout: bool = False
-    block_mask: tuple[tuple[int, ...], ...] | None = None
-
-    def __post_init__(self) -> None:
-        storage_type(self.dtype)
-        checked: dict[str, Any] = {n: whole(n, getattr(self, n), 1) for n in ("batch", "heads", "n_q", "n_k", "d")}
-        checked |= {n: optional(whole, n, getattr(self, n), 1) for n in ("kv_heads", "d_v")}
-        checked |= {n: flag(n, getattr(self, n)) for n in ("causal", "softcap", "alibi", "dropout")}
-        checked["offset"] = optional(whole, "offset", self.offset)
-        checked["kv_len"] = optional(whole, "kv_len", self.kv_len, 0, checked["n_k"], f"there are {self.n_k} keys")
-        checked["window"] = None if self.window is None else sides("window", self.window)
-        checked["block_mask"] = None if self.block_mask is None else _kinds(self.block_mask)
-        for name, value in checked.items():
-            object.__setattr__(self, name, value)  # a NumPy number as Python's, which does not overflow
-        for name in ("bias", "mask"):
-            if getattr(self, name) not in ("pairs", "keys", None):
-                raise ValueError(
-                    f"{name}={shown(getattr(self, name))}: give 'pairs' for one of shape (n_q, n_k), 'keys' for (1, n_k), or None"
-                )
-        if self.heads % (self.kv_heads or self.heads):
-            raise ValueError(f"{self.heads} heads cannot share {self.kv_heads} KV heads evenly")
-
-    @property
-    def group(self) -> int:
-        return self.heads // (self.kv_heads or self.heads)
-
-    @property
-    def lanes(self) -> int:
-        return self.batch * self.heads
-
-    @property
-    def kv_lanes(self) -> int:
-        return self.lanes // self.group
-
-
-def _kinds(block_mask: Any) -> tuple[tuple[int, ...], ...]:
-    kinds = np.asarray(block_mask)
-    if kinds.ndim != 2 or kinds.dtype.kind not in "iu" or not set(kinds.ravel().tolist()) <= {0, 1, 2}:
-        raise ValueError(
-            f"block_mask={shown(block_mask)}: give rows of 0, 1 and 2, for blocks to skip, to take whole, and under the mask"
-        )
-    return tuple(map(tuple, kinds.tolist()))
 
 
 class Symbols:

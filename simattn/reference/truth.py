@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from ..hierarchy.dtypes import DType
+from ..hierarchy.dtypes import Array, DType
+from ..score_options import ScoreOptions
 from .bound import Moments
 from .gradient_bound import GradientBound
 from .rounding import Units
-from .strips import Array, Strip, scale_of, strips, widened
+from .strips import Strip, scale_of, strips, widened
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def attention_truth(Q: Array, K: Array, V: Array, **options: Any) -> Truth:
         return Truth(one.O[0, 0], one.lse[0, 0])
     q, k, v = widened(Q, K, V)
     truth = _unseen(q, v)
-    for s in strips(q, k, **options):
+    for s in strips(q, k, ScoreOptions.of_keywords(options)):
         _attend(truth, s, v)
     return truth
 
@@ -58,8 +59,9 @@ def attention_truth(Q: Array, K: Array, V: Array, **options: Any) -> Truth:
 def attention_bounded(Q: Array, K: Array, V: Array, acc: DType, **options: Any) -> tuple[Truth, Moments]:
     """The truth of four-dimensional inputs, and in the same pass what rounding in that accumulation type can do to each element."""
     q, k, v = widened(Q, K, V)
-    truth, moments = _unseen(q, v), Moments(Units.of(Q.dtype, acc), q, k, v, options)
-    for s in strips(q, k, **options):
+    asked = ScoreOptions.of_keywords(options)
+    truth, moments = _unseen(q, v), Moments(Units.of(Q.dtype, acc), q, k, v, asked)
+    for s in strips(q, k, asked):
         _attend(truth, s, v)
         moments.add(s, truth.O[s.head][s.rows])
     return truth, moments
@@ -73,9 +75,10 @@ def gradients_truth(Q: Array, K: Array, V: Array, dO: Array, **options: Any) -> 
 def gradients_bounded(Q: Array, K: Array, V: Array, dO: Array, *bounds: GradientBound, **options: Any) -> Gradients:
     """The same; each of the bounds has what it bounds added in the same pass."""
     q, k, v, do = widened(Q, K, V, dO)
-    scale = scale_of(q.shape[3], options.get("scale"))
+    asked = ScoreOptions.of_keywords(options)
+    scale = scale_of(q.shape[3], asked.scale)
     dQ, dK, dV = (np.zeros_like(x) for x in (q, k, v))
-    for s in strips(q, k, **options):
+    for s in strips(q, k, asked):
         grown = do[s.head][s.rows]
         dV[s.kv_head][s.keys] += (s.P * s.kept).T @ grown
         dP = grown @ v[s.kv_head][s.keys].T * s.kept

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from ..hierarchy.dtypes import Array
 from .bound import Bound, Moments
 from .gradient_bound import GradientBound
 from .rounding import Rounding, unit
-from .strips import Array
 from .truth import Gradients, Truth, difference
 
 TIMES = 2  # as often the bound an error may be: the analysis is of first order

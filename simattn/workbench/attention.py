@@ -5,13 +5,14 @@ from typing import Any
 import numpy as np
 
 from ..hierarchy.checks import array, instance, named, shown
-from ..hierarchy.dtypes import accumulation_type, scores_type
+from ..hierarchy.dtypes import Array, accumulation_type, scores_type
 from ..hierarchy.machine import Machine
 from ..hierarchy.run import Run
 from ..kernels import APPROXIMATE, DECODING, FORWARD, algorithms, block_sparse
+from ..score_options import ASKED
 from .cases import stored_by_forward
 from .defaults import ELSEWHERE
-from .inputs import SCORES, Array, check_names, checked_machine, checked_qkv
+from .inputs import check_names, checked_machine, checked_qkv
 from .options import Options
 
 
@@ -66,7 +67,7 @@ def attention_backward(
     _check("lse", lse, shape[:-1], accumulation_type([Q.dtype]))
     if p is not None:
         _check("p", p, (*q.shape[:-1], k.shape[-2]), scores_type(Q.dtype))
-    blocks: dict[str, Any] = {name: options.pop(name) for name in list(options) if name not in SCORES}
+    blocks: dict[str, Any] = {name: options.pop(name) for name in list(options) if name not in ASKED}
     check_names([algorithm], blocks, known)
     asked = Options.of(Q, K, **options)
     if asked.dropout and not isinstance(options.get("rng"), int | np.integer):

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..hierarchy.dtypes import DType, accumulation_type
+from ..hierarchy.dtypes import Array, DType, accumulation_type
 from ..hierarchy.machine import Machine
 from ..hierarchy.run import Run
 from ..kernels import algorithms
@@ -26,7 +26,7 @@ from ..reference.truth import (
     gradients_truth,
 )  # fmt: skip
 from ..reference.verdict import TIMES, Judgement, judge, judge_gradients
-from .inputs import Array, parameters
+from .inputs import parameters
 from .options import Options
 
 REFERENCE = 1 << 26  # elements of S that the naive reference may hold at a time
@@ -121,7 +121,7 @@ class Backward:
     ) -> tuple[Gradients, dict[Rounding, GradientBound]]:
         arrays, given = (*self.qkv, self.dO), self.options.given()
         kinds = {replace(r, again=0.0) for r in roundings}  # what is stored again needs no sums of its own
-        bounds = {r: GradientBound(r, moments, arrays, off_lse, off_D, given) for r in kinds}
+        bounds = {r: GradientBound(r, moments, arrays, off_lse, off_D, self.options) for r in kinds}
         return gradients_bounded(*arrays, *bounds.values(), **given), bounds
 
     def judge(

@@ -1,7 +1,7 @@
 """Algorithms side by side: what they move, what they err by, and whether they are exact."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -9,22 +9,23 @@ import numpy as np
 
 from ..hierarchy.checks import flag, kind, named, shown
 from ..hierarchy.counts import KernelCounts
-from ..hierarchy.dtypes import accumulation_type
+from ..hierarchy.dtypes import Array, accumulation_type
 from ..hierarchy.errors import unknown
 from ..hierarchy.machine import Machine
 from ..hierarchy.run import Run
 from ..kernels import BASICS, algorithms, flash3_fp8, mla, paged
+from ..reference.problem import Problem
 from ..reference.truth import Error
 from ..reference.verdict import Judgement
-from ..reference.workload import Workload
+from ..score_options import ASKED
+from ..text.progress import Progress
 from ..text.shown import Shown, html
 from .cases import Backward, Forward
 from .defaults import ELSEWHERE, defaults
-from .inputs import SCORES, Array, check_names, check_values, checked_machine, checked_qkv, parameters
+from .inputs import check_names, check_values, checked_machine, checked_qkv, parameters
 from .options import Options, elementwise
-from .work import problem, refuse_beyond_memory
+from .work import refuse_beyond_memory
 
-Progress = Callable[[str], None]
 OTHER_INPUTS = (paged, mla, flash3_fp8, *BASICS)  # than Q, K and V: `gpu.run` runs them
 
 
@@ -93,7 +94,7 @@ class Comparison(Shown):
     _table = "simattn.workbench.table:comparison_table"
 
     machine: Machine
-    workload: Workload
+    workload: Problem
     results: tuple[Result, ...]
     title: str = ""
 
@@ -110,7 +111,7 @@ class Comparison(Shown):
     def to_dict(self) -> dict[str, Any]:
         """Machine, workload and rows, as the command line's JSON has them."""
         machine = {name: value for name, value in asdict(self.machine).items() if name != "sources"}
-        return {"machine": machine, "workload": asdict(self.workload), "results": self.to_dicts()}
+        return {"machine": machine, "workload": self.workload.to_dict(), "results": self.to_dicts()}
 
     def _repr_html_(self) -> str:
         return html(self._shown_as(wide=True))
@@ -145,7 +146,7 @@ def compare(
     if dO is not None and not backward:
         raise ValueError("dO is given without backward=True: it is the gradient of the output, which a forward pass has no use for")
     Q, K, V = checked_qkv(Q, K, V)
-    own = {name: options.pop(name) for name in list(options) if name not in SCORES}
+    own = {name: options.pop(name) for name in list(options) if name not in ASKED}
     check_names(names, own, known)
     check_values(own, K.shape[2])
     asked, sparse = Options.of(Q, K, **options), None
@@ -154,9 +155,9 @@ def compare(
     if "block_mask" in own:
         sparse = {"block_mask": np.asarray(own.pop("block_mask")), "mask": asked.mask}
         asked = replace(asked, mask=elementwise(**sparse, Br=own.get("Br"), Bc=own.get("Bc"), shape=(Q.shape[2], K.shape[2])))
-    refuse_beyond_memory(names, problem(Q, K, V, asked), machine, backward=backward, **own)
+    workload = Problem.of(Q, K, V, asked, backward=backward)
+    refuse_beyond_memory(names, workload, machine, backward=backward, **own)
     case: Any = Backward(Q, K, V, asked, dO) if backward else Forward(Q, K, V, asked, sparse)
-    workload = Workload.of(Q, K, asked.causal, backward)
     runs: dict[str, Run | Exception] = {}
     for name in names:
         progress(name)

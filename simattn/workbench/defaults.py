@@ -7,7 +7,7 @@ import numpy as np
 
 from ..hierarchy.dtypes import storage_type
 from ..kernels import orthogonal_features
-from ..reference.workload import Workload
+from ..reference.problem import Problem
 
 DEFAULTS: Mapping[str, str] = {
     "block_sparse": "every block of a block_mask, of Br = Bc = 64",
@@ -37,7 +37,7 @@ ELSEWHERE: Mapping[str, str] = {
 """Algorithms that do not take Q, K and V alone -> how they run."""
 
 
-def defaults(algorithm: str, w: Workload, given: Mapping[str, Any], *, masked: bool = False) -> dict[str, Any]:
+def defaults(algorithm: str, w: Problem, given: Mapping[str, Any], *, masked: bool = False) -> dict[str, Any]:
     """The keyword arguments that `algorithm` gets on a workload, except those that were given. masked: whether there is a boolean mask.
 
     Weights are drawn with a fixed seed, so that two comparisons agree. Those of linformer and dynamic_conv would be trained: as drawn,

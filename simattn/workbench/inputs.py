@@ -5,20 +5,15 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..hierarchy.catalogue import machine as catalogue_machine
 from ..hierarchy.checks import array, flag, whole
-from ..hierarchy.dtypes import storage_type
+from ..hierarchy.dtypes import Array, storage_type
 from ..hierarchy.errors import unknown
 from ..hierarchy.machine import Machine
 from ..kernels.synonyms import SYNONYMS
-from ..reference.workload import Workload
-
-Array = NDArray[Any]
-
-
-SCORES = ("scale", "softcap", "bias", "alibi", "mask", "causal", "window", "offset", "kv_lens", "dropout", "rng")
+from ..reference.problem import Problem
+from ..score_options import ASKED
 
 
 def parameters(algorithm: Callable[..., Any]) -> set[str]:
@@ -35,7 +30,7 @@ def check_names(names: Collection[str], own: Collection[str], known: Mapping[str
         if takers and option not in SYNONYMS:
             raise TypeError(f"no option of {', '.join(names)}: {option}; it is one of {', '.join(takers)}")
         everything = dict.fromkeys(
-            [*SCORES, *sorted(set().union(*(parameters(known[name]) for name in names))), "algorithm", "machine"]
+            [*ASKED, *sorted(set().union(*(parameters(known[name]) for name in names))), "algorithm", "machine"]
         )
         raise TypeError(unknown("option", option, everything, SYNONYMS))
 
@@ -90,7 +85,7 @@ def checked_qkv(Q: Any, K: Any, V: Any) -> tuple[Array, Array, Array]:
     return q, k, v
 
 
-def draw(workload: Workload, seed: int = 0) -> tuple[Array, Array, Array]:
+def draw(workload: Problem, seed: int = 0) -> tuple[Array, Array, Array]:
     """Q, K, V of a workload's shapes, N(0, 1) in float32, rounded to its type."""
     rng = np.random.default_rng(seed)
     kind = storage_type(workload.dtype)

@@ -1,72 +1,49 @@
 """The options of one attention, checked: for a run, for the truth, and for a strip of rows."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ..hierarchy.checks import array, flag, kind, native, number, optional, shown, sides, whole
-from ..hierarchy.dtypes import STORAGE
+from ..hierarchy.checks import array, kind, native, shown
+from ..hierarchy.dtypes import STORAGE, Array
 from ..hierarchy.errors import unknown
 from ..hierarchy.given import each
 from ..kernels import DECODING
 from ..kernels.synonyms import SYNONYMS
+from ..score_options import ASKED, ScoreOptions
 
-Array = NDArray[Any]
 
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """What `sa.attention` may be asked for beside Q, K and V. Made by `Options.of`."""
-
-    scale: float | None = None
-    softcap: float | None = None
-    bias: Array | None = None
-    alibi: Array | None = None
-    mask: Array | None = None
-    causal: bool = False
-    window: tuple[int | None, int | None] | None = None
-    offset: int | None = None
-    kv_lens: tuple[int, ...] | None = None
-    dropout: float = 0.0
-    seed: int = 0
+class Options(ScoreOptions):
+    """What `sa.attention` may be asked for beside Q, K and V. Made by `Options.of`: bias, alibi and mask are arrays, kv_lens a tuple."""
 
     @classmethod
-    def of(cls, Q: Array, K: Array, *, kv_lens: Any = None, alibi: Any = None, rng: Any = None, **others: Any) -> Self:
+    def of(cls, Q: Array, K: Array, *, rng: Any = None, **asked: Any) -> Self:
         """Check options for Q (batch, heads, n_q, d) and K; TypeError or ValueError names the one that does not fit.
 
         A default is a default however it is written: dropout=0, window=(None, None), every key in kv_lens, scale=1/√d.
         kv_lens: a length for each batch element, or one for all. alibi: a slope for each head. rng: as NumPy's default_rng takes
         it (SPEC 7); one seed is drawn from it, so the same whole number drops the same weights again, as a backward pass must.
         """
-        known = [f.name for f in fields(cls) if f.name != "seed"] + ["rng"]
-        for name in others:
-            if name not in known:
-                raise TypeError(unknown("option", name, known, SYNONYMS))
+        for name in asked:
+            if name not in ASKED:
+                raise TypeError(unknown("option", name, ASKED, SYNONYMS))
         (batch, heads, n_q, d), n_k = Q.shape, K.shape[2]
-        scores = {name: _scores(name, others.get(name), Q, (batch, heads, n_q, n_k)) for name in ("bias", "mask")}
-        scale, window = optional(number, "scale", others.get("scale")), sides("window", others.get("window"))
-        lengths = None if kv_lens is None else _lengths(kv_lens, batch, n_k)
-        dropout, drawn = number("dropout", others.get("dropout", 0.0), least=0, below=1), _generator(rng)
-        return cls(
-            scale=None if scale == d**-0.5 else scale,
-            softcap=optional(number, "softcap", others.get("softcap"), above=0),
-            alibi=None if alibi is None else _slopes(alibi, heads, Q),
-            causal=flag("causal", others.get("causal", False)),
-            window=None if window == (None, None) else window,
-            offset=optional(whole, "offset", others.get("offset")),
-            kv_lens=None if lengths == (n_k,) * batch else lengths,
-            dropout=dropout,
-            seed=int(drawn.integers(1 << 63)) if dropout else 0,
-            **scores,
+        fits: dict[str, Callable[[Any], Any]] = {
+            "bias": lambda x: _scores("bias", x, Q, (batch, heads, n_q, n_k)),
+            "alibi": lambda x: _slopes(x, heads, Q),
+            "mask": lambda x: _scores("mask", x, Q, (batch, heads, n_q, n_k)),
+            "kv_lens": lambda x: _lengths(x, batch, n_k),
+        }
+        asked |= {name: fit(asked[name]) for name, fit in fits.items() if asked.get(name) is not None}
+        options, drawn = cls(**asked), _generator(rng)
+        return replace(
+            options,
+            scale=None if options.scale == d**-0.5 else options.scale,
+            kv_lens=None if options.kv_lens == (n_k,) * batch else options.kv_lens,
+            seed=int(drawn.integers(1 << 63)) if options.dropout else 0,
         )
-
-    def given(self) -> dict[str, Any]:
-        """The options that are not at their defaults, for the truth."""
-        asked = {f.name: getattr(self, f.name) for f in fields(self)}
-        return {name: x for name, x in asked.items() if x is not None and (isinstance(x, np.ndarray) or x != DEFAULTS[name])}
 
     def for_run(self, algorithm: Callable[..., Any] | None = None, heads: int = 1, n_q: int = 1) -> dict[str, Any]:
         """The options that are not at their defaults, for `gpu.run`. An algorithm that packs groups takes a bias or mask of all rows."""
@@ -100,9 +77,6 @@ class Options:
         return replace(self, bias=part(self.bias), mask=part(self.mask), offset=offset + start, kv_lens=lengths)
 
 
-DEFAULTS = {f.name: f.default for f in fields(Options)}
-
-
 def elementwise(block_mask: Any, mask: Array | None, Br: Any, Bc: Any, shape: tuple[int, int]) -> Array:
     """The boolean mask (n_q, n_k), or one for each head, that a mask of blocks stands for; TypeError or ValueError if it does not fit."""
     if Br is None or Bc is None:
@@ -132,10 +106,8 @@ def _generator(rng: Any) -> np.random.Generator:
         raise type(error)(f"rng={shown(rng)}: {remedy}") from None
 
 
-def _scores(name: str, given: Any, Q: Array, shape: tuple[int, int, int, int]) -> Array | None:
+def _scores(name: str, given: Any, Q: Array, shape: tuple[int, int, int, int]) -> Array:
     """A bias or mask that fits scores of that shape."""
-    if given is None:
-        return None
     if isinstance(given, np.ndarray) and name == "mask" and given.dtype != bool:
         raise TypeError(f"mask has type {given.dtype}: it is boolean, True where a key is seen; added scores are a bias")
     x = array(name, given, shape=f"{shape[2:]} or {shape}", boolean=name == "mask")

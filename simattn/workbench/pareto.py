@@ -1,20 +1,20 @@
 """Error against traffic: the exact algorithm and every approximation, each at a ladder of parameters, on the same inputs."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from ..hierarchy.catalogue import machine as catalogue_machine
+from ..hierarchy.dtypes import Array
 from ..hierarchy.machine import Machine
 from ..kernels import algorithms, orthogonal_features
+from ..reference.problem import Problem
 from ..reference.truth import attention_truth, error
-from ..reference.workload import Workload
-from .inputs import Array, checked_qkv, parameters
-
-Progress = Callable[[str], None]
+from ..text.progress import Progress
+from .inputs import checked_qkv, parameters
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Pareto:
     """Points on the same inputs, and what did not fit on the machine. `to_dicts()` is the points as plain data."""
 
     machine: Machine
-    workload: Workload
+    workload: Problem
     points: tuple[Point, ...]
     failures: tuple[str, ...] = ()
     title: str = ""
@@ -85,7 +85,7 @@ def pareto(
             continue
         err = error(run.output, None, truth)
         points.append(Point(name, choice, run.hbm_read + run.hbm_write, run.matmul_flops, err.rmse / rms, err.max_abs))
-    return Pareto(machine, Workload.of(Q, K, causal=False), marked(points), tuple(failures), title)
+    return Pareto(machine, Problem.of(Q, K, V), marked(points), tuple(failures), title)
 
 
 def ladder(N: int, d: int, dtype: Any, block: int, seed: int = 0) -> Iterator[tuple[str, dict[str, int], dict[str, Array]]]:

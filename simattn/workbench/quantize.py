@@ -4,12 +4,10 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
-from numpy.typing import NDArray
 
 from ..hierarchy.checks import array, whole
-from ..hierarchy.dtypes import limits, round_to
+from ..hierarchy.dtypes import Array, limits, round_to
 
-Array = NDArray[Any]
 FP8 = np.dtype(ml_dtypes.float8_e4m3fn)
 FACTORS = np.finfo(np.float32)
 

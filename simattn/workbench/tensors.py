@@ -7,12 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ..hierarchy.dtypes import STORAGE
+from ..hierarchy.dtypes import STORAGE, Array
 from .inputs import checked_qkv
 
-Array = NDArray[Any]
 SHIPPED = "minilm_declaration.safetensors"
 SAFETENSORS = {
     theirs: STORAGE[ours].newbyteorder("<")

@@ -14,9 +14,7 @@ from ..hierarchy.lanes import CACHE
 from ..hierarchy.machine import Machine
 from ..hierarchy.memory import available
 from ..hierarchy.splits import num_splits
-from ..reference.symbols import Problem
-from .inputs import Array
-from .options import Options
+from ..reference.problem import Problem
 
 UNLIMITED = Machine(name="unlimited", sram=1 << 60)
 
@@ -61,21 +59,6 @@ class Work:
         if free is None or self.bytes <= max(free - ROOM, ROOM):
             return None
         return f"about {_gb(self.bytes)} of this computer's memory, of which {_gb(free)} are free"
-
-
-def problem(Q: Array, K: Array, V: Array, options: Options) -> Problem:
-    """The problem that arrays (batch, heads, N, d) and their options pose."""
-    shapes: dict[str, Any] = {
-        name: "pairs" if x.shape[-2] > 1 else "keys"
-        for name, x in (("bias", options.bias), ("mask", options.mask))
-        if x is not None
-    }
-    return Problem(
-        batch=Q.shape[0], heads=Q.shape[1], kv_heads=K.shape[1], n_q=Q.shape[2], n_k=K.shape[2], d=Q.shape[3], d_v=V.shape[3],
-        dtype=Q.dtype.name, causal=bool(options.causal), window=options.window, offset=options.offset, softcap=options.softcap is not None,
-        kv_len=None if options.kv_lens is None else max(1, *options.kv_lens), alibi=options.alibi is not None, dropout=options.dropout > 0,
-        **shapes,
-    )  # fmt: skip
 
 
 def refuse_beyond_memory(names: Iterable[str], problem: Problem, machine: Machine, *, backward: bool = False, **own: Any) -> None:
@@ -158,7 +141,7 @@ def _pairs(total: KernelCounts, p: Problem, blocks: dict[str, int]) -> int:
 
 
 def _side_by_side(p: Problem, machine: Machine) -> int:
-    """Lanes that the machine runs at once, as its `Workload.groups` deals them."""
+    """Lanes that the machine runs at once, as its `Arrangement.groups` deals them."""
     return max(1, min(p.lanes, CACHE // max(1, min(machine.sram, 8 * (p.n_q * p.d + 2 * p.n_k * p.d)))))
 
 

@@ -6,7 +6,7 @@ from math import prod
 from weakref import WeakKeyDictionary
 
 from ..counts import COUNTS, KernelCounts, Traffic
-from ..log import Array, Block, Log, Reader
+from ..log import Block, Layout, Log, Reader
 from .working_set import Found, WorkingSets
 
 
@@ -41,7 +41,7 @@ class Count(Reader):
         self._made: dict[str, int] = {}
         self.footprint = 0
 
-    def array(self, array: Array) -> None:
+    def array(self, array: Layout) -> None:
         self._made[array.name] = array.nbytes
 
     def launch(self, kernel: str, like: str | None) -> None:  # noqa: ARG002

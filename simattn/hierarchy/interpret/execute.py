@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from ..dtypes import Data
+from ..dtypes import Array
 from ..host import refuse_beyond_host
-from ..log import LANES, Array, Block, Reader, Record, Region, View
+from ..log import LANES, Block, Layout, Reader, Record, Region, View
 from ..transfers import add
 from .threads import Threads, Turns
 from .working_set import WorkingSets
@@ -29,11 +29,9 @@ KEEP: Plan = (repeat(None), repeat(()))
 class Execute(Reader):
     """Executes on the arrays of one group of lanes. data: the inputs by name. numbers: of the lanes, for random numbers."""
 
-    def __init__(self, sets: WorkingSets, data: Mapping[str, Data], numbers: Data, threads: Threads) -> None:
+    def __init__(self, sets: WorkingSets, data: Mapping[str, Array], numbers: Array, threads: Threads) -> None:
         self._sets, self._threads = sets, threads
-        self._lead = (
-            ALL_LANES if numbers.size > 1 else ()
-        )  # a lane of its own has no lane axes: NumPy takes two axes faster than five
+        self._lead = ALL_LANES if numbers.size > 1 else ()  # a lane alone has two axes, which NumPy takes faster than five
         self._numbers = numbers if self._lead else numbers[0, 0, 0]
         self._storage = {name: x if self._lead else x[0, 0, 0] for name, x in data.items()}
         for x in self._storage.values():
@@ -45,7 +43,7 @@ class Execute(Reader):
         self._looked: tuple[Sequence[Record], list[Any]] = ((), [])  # the thread block that was looked into, and all its tiles
         self.peeked = False
 
-    def array(self, array: Array) -> None:
+    def array(self, array: Layout) -> None:
         refuse_beyond_host(array.name, array.nbytes)
         lanes = array.lanes if self._lead else ()
         self._storage[array.name] = np.full((*lanes, *array.shape), np.nan, array.dtype)
@@ -67,11 +65,11 @@ class Execute(Reader):
     def end(self) -> None:
         self._flush()
 
-    def output(self, name: str) -> Data:
+    def output(self, name: str) -> Array:
         """An array, over the lanes that ran."""
         return self._storage[name] if self._lead else self._storage[name][None, None, None]
 
-    def look(self, block: Block, operand: int | View) -> Data:
+    def look(self, block: Block, operand: int | View) -> Array:
         """A tile of the thread block that runs: what it recorded is executed and kept, for what is read again is not known yet."""
         self._flush()
         if self._looked[0] is not block.records:
@@ -138,10 +136,10 @@ class Late:
 
     def __init__(self, turns: Turns, k: int, heads: int) -> None:
         self._turns, self._k, self._heads = turns, k, heads
-        self._kept: list[tuple[Data, Data]] = []
+        self._kept: list[tuple[Array, Array]] = []
         self.arrays: set[str] = set()
 
-    def append(self, name: str, array: Data, x: Data, *, dies: bool) -> None:
+    def append(self, name: str, array: Array, x: Array, *, dies: bool) -> None:
         """Add x to the array, or keep it until it is this thread block's turn. dies: nobody will write in its memory."""
         if not self._kept and self._turns.now(self._k):
             add(array, x, self._heads)
@@ -159,11 +157,11 @@ class Late:
             self.arrays.clear()
 
 
-def _operand(x: int | View, values: list[Any]) -> Data:
+def _operand(x: int | View, values: list[Any]) -> Array:
     """A tile, or what a view shows of it: slices, and None for a transposition, one after another."""
     if isinstance(x, int):
         return values[x]  # type: ignore[no-any-return]
-    data: Data = values[x.position]
+    data: Array = values[x.position]
     for key in x.keys:
         data = data.swapaxes(-1, -2) if key is None else data[key]
     return data

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import RecordingTooLarge
-from ..log import Array, Block, Place, Reader
+from ..log import Block, Layout, Place, Reader
 
 MOST = 2_000_000  # operations that a recording may hold: some 500 MB
 
@@ -45,7 +45,7 @@ class Places:
 class Program:
     """What the lanes that are alike ran: the arrays that were made, the launches in order, and the names of what was returned."""
 
-    arrays: list[Array] = field(default_factory=list)
+    arrays: list[Layout] = field(default_factory=list)
     launches: list[Launch] = field(default_factory=list)
     outputs: list[str] = field(default_factory=list)
 
@@ -60,7 +60,7 @@ class Keep(Reader):
         self.program = Program()
         self._places, self._room = places, room
 
-    def array(self, array: Array) -> None:
+    def array(self, array: Layout) -> None:
         self.program.arrays.append(array)
 
     def launch(self, kernel: str, like: str | None) -> None:

@@ -3,12 +3,10 @@
 from collections.abc import Collection, Mapping
 from typing import Any
 
-import numpy as np
-
-from ...hierarchy.checks import kind, sides, whole
+from ...hierarchy.checks import kind, whole
 from ...hierarchy.grid import blocks
 from ...hierarchy.hbm import HbmArray
-from ..scores import OPTIONS
+from ...score_options import OPTIONS, ScoreOptions
 
 
 def whole_blocks(block: Any, N: int) -> list[slice]:
@@ -30,16 +28,9 @@ def one_sequence(name: str, Q: HbmArray, K: HbmArray) -> None:
 
 def only(name: str, options: Mapping[str, Any], allowed: Collection[str], why: str) -> None:
     """An error for an option of the scores that an approximation cannot have."""
-    for option, value in options.items():
-        if _asked(option, value) and option in OPTIONS and option not in (*allowed, "seed"):
+    for option, value in ScoreOptions(**{x: options[x] for x in options.keys() & OPTIONS}).given().items():
+        if option not in (*allowed, "seed"):
             raise ValueError(f"{option}={value!r}: {name} has none, for {why}; it takes {' and '.join(allowed)}")
-
-
-def _asked(option: str, value: Any) -> bool:
-    """Whether a value is another than the option's default, however that is written."""
-    if value is None or (isinstance(value, bool | np.bool_) and not value):
-        return False
-    return not (option == "dropout" and value == 0) and not (option == "window" and sides(option, value) == (None, None))
 
 
 def weights(name: str, x: Any, like: HbmArray, columns: int, why: str) -> None:

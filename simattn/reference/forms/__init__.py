@@ -15,8 +15,9 @@ import numpy as np
 from ...hierarchy.checks import instance, named, optional, whole
 from ...hierarchy.counts import KernelCounts
 from ...hierarchy.errors import unknown
+from ..problem import Problem
 from ..sums import Ints, blocks_in
-from ..symbols import Problem, Symbols
+from ..symbols import Symbols
 from . import approximate, basics, decoding, flash, flash_backward, stored, stored_backward
 
 FORMS = {

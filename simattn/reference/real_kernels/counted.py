@@ -14,8 +14,8 @@ from ...hierarchy.dtypes import accumulation_type, storage_type
 from ...hierarchy.machine import Machine
 from ...hierarchy.splits import key_block, num_splits
 from ..forms import closed_form
-from ..symbols import Problem, Symbols
-from ..workload import Workload
+from ..problem import Problem
+from ..symbols import Symbols
 from .twins import FLASH2_ROWS, MOST_ROWS, ROOMY, SPLIT_KV_KEYS, flash2_keys, split_kv_rows
 
 FLASH_TILE = re.compile(r"Flash_(?:fwd|bwd)_kernel_traits<(?:\(int\))?\d+, (?:\(int\))?(\d+), (?:\(int\))?(\d+)")
@@ -41,14 +41,14 @@ class Counted:
 Names = Sequence[str]
 
 
-def counted(kernel: str, w: Workload, launched: Names, machine: Machine) -> Counted | None:
+def counted(kernel: str, w: Problem, launched: Names, machine: Machine) -> Counted | None:
     """What the simulator counts of a kernel on a workload; None where nobody knows what the kernel runs."""
     rule = (BACKWARD if w.backward else FORWARD).get(kernel)
     fits = w.dtype in ("float16", "bfloat16") and w.d in WIDTHS
     return rule(w, launched, machine) if rule is not None and fits else None
 
 
-def compulsory(w: Workload) -> tuple[int, int]:
+def compulsory(w: Problem) -> tuple[int, int]:
     """Bytes that any kernel must read and write: its inputs once, its outputs and lse once."""
     kind = storage_type(w.dtype)
     size, rows = kind.itemsize, w.batch * w.heads * w.n_q * accumulation_type([kind]).itemsize
@@ -56,22 +56,19 @@ def compulsory(w: Workload) -> tuple[int, int]:
     return (3 * q + 2 * kv + rows, q + 2 * kv) if w.backward else (q + 2 * kv, q + rows)
 
 
-def problem(w: Workload, *, masked: bool = False) -> Problem:
-    """masked: the causal mask is an array, as an eager chain has it."""
+def problem(w: Problem, *, masked: bool = False) -> Problem:
+    """What a kernel computes: a single query sees every key. masked: the causal mask is an array, as an eager chain has it."""
     causal = w.causal and w.n_q > 1
-    return Problem(
-        batch=w.batch, heads=w.heads, kv_heads=w.kv_heads, n_q=w.n_q, n_k=w.n_k, d=w.d, dtype=w.dtype, causal=causal and not masked,
-        mask="pairs" if causal and masked else None,
-    )  # fmt: skip
+    return replace(w, causal=causal and not masked, mask="pairs" if causal and masked else None)
 
 
-def _form(algorithm: str, w: Workload, machine: Machine, Br: int, Bc: int, **options: int) -> Counted:
+def _form(algorithm: str, w: Problem, machine: Machine, Br: int, Bc: int, **options: int) -> Counted:
     total = closed_form(algorithm, problem(w), Br=Br, Bc=Bc, sram=machine.sram, **options).total
     said = "".join(f", {name} = {n}" for name, n in {"Br": Br, "Bc": Bc, **options}.items())
     return Counted(f"{algorithm}{said}", total.hbm_read, total.hbm_write)
 
 
-def _flash(w: Workload, launched: Names, machine: Machine) -> Counted | None:
+def _flash(w: Problem, launched: Names, machine: Machine) -> Counted | None:
     """FlashAttention-2 names its tile. It splits the keys where its heuristic, over tiles of 64 rows, finds that this fills the SMs. Of
     heads that share keys it makes rows of one tile for a single query; for more, each head reads the keys itself."""
     if w.causal and w.n_q > w.n_k:
@@ -87,14 +84,14 @@ def _flash(w: Workload, launched: Names, machine: Machine) -> Counted | None:
     return _form("flash2", packed, machine, *(tile or (128, 128 if w.d <= 64 else 64)))
 
 
-def _cudnn(w: Workload, launched: Names, machine: Machine) -> Counted | None:
+def _cudnn(w: Problem, launched: Names, machine: Machine) -> Counted | None:
     """Known for Hopper's kernel only; with one query it runs another."""
     if w.n_q == 1 or not _hoppers("sm90_flash_fprop", launched, machine):
         return None
     return _whole_tiles(w, machine, CUDNN_ROWS, CUDNN_KEYS)
 
 
-def _whole_tiles(w: Workload, machine: Machine, Br: int, Bc: int) -> Counted | None:
+def _whole_tiles(w: Problem, machine: Machine, Br: int, Bc: int) -> Counted | None:
     """flash2 by the tensor memory accelerator, which fetches whole tiles: rows beyond the lengths arrive, too, as zeros. What happens there
     on a GPU without one is not known."""
     exact = _form("flash2", w, machine, Br, Bc)
@@ -106,7 +103,7 @@ def _whole_tiles(w: Workload, machine: Machine, Br: int, Bc: int) -> Counted | N
     return Counted(said, exact.read + w.batch * w.heads * beyond * w.d * 2, exact.write)
 
 
-def _efficient(w: Workload, launched: Names, machine: Machine) -> Counted | None:
+def _efficient(w: Problem, launched: Names, machine: Machine) -> Counted | None:
     """CUTLASS's fused attention names its tile, does not split the keys, and reads Q again with each block of keys: to it QKᵀ is a
     product like any other, whose operands both come from memory. Of a block of keys that the diagonal cuts, it loads those that some row
     of the thread block sees."""
@@ -122,11 +119,11 @@ def _efficient(w: Workload, launched: Names, machine: Machine) -> Counted | None
     return Counted(f"{once.algorithm}, Q each time", once.read + w.batch * w.heads * rows * w.d * 2, once.write)
 
 
-def _twin_flash2(w: Workload, _: Names, machine: Machine) -> Counted | None:
+def _twin_flash2(w: Problem, _: Names, machine: Machine) -> Counted | None:
     return _whole_tiles(w, machine, FLASH2_ROWS, flash2_keys(w.d, _shared_memory(machine)))
 
 
-def _twin_split_kv(w: Workload, _: Names, machine: Machine) -> Counted | None:
+def _twin_split_kv(w: Problem, _: Names, machine: Machine) -> Counted | None:
     rows = w.heads // w.kv_heads * w.n_q
     if rows > MOST_ROWS or (w.causal and w.n_q > 1):
         return None
@@ -134,12 +131,12 @@ def _twin_split_kv(w: Workload, _: Names, machine: Machine) -> Counted | None:
     return _form("split_kv", w, machine, split_kv_rows(rows), SPLIT_KV_KEYS, splits=splits)
 
 
-def _splits(w: Workload, machine: Machine, Br: int) -> int:
+def _splits(w: Problem, machine: Machine, Br: int) -> int:
     """flash-attn's heuristic, for heads that share no keys."""
     return num_splits(machine, w.batch * w.heads, w.n_q, w.d, w.n_k, Br)
 
 
-def _unfused(w: Workload, launched: Names, machine: Machine) -> Counted | None:
+def _unfused(w: Problem, launched: Names, machine: Machine) -> Counted | None:
     """The eager chain: each product by the tile in its name, whose first length goes along the keys, or the width, of the result."""
     tiles = [tile for name in launched if (tile := _tile(CUBLAS_TILE, name)) is not None] if launched else [(128, 256), (w.d, 256)]
     if len(tiles) != 2 or w.n_q == 1 or w.heads != w.kv_heads:
@@ -153,7 +150,7 @@ def _unfused(w: Workload, launched: Names, machine: Machine) -> Counted | None:
     return Counted(f"unfused_chain, QKᵀ {Br} × {Bc}, PV {rows} rows", total.hbm_read, total.hbm_write)
 
 
-def _flash_backward(w: Workload, launched: Names, machine: Machine) -> Counted | None:
+def _flash_backward(w: Problem, launched: Names, machine: Machine) -> Counted | None:
     """FlashAttention-2 names its tile. torch copies O and dO first, where they do not lie as (batch, N, heads, d)."""
     _, tile = _first(FLASH_TILE, [name for name in launched if "flash_bwd_dq_dk_dv" in name])
     if tile is None or w.heads != w.kv_heads:
@@ -165,7 +162,7 @@ def _flash_backward(w: Workload, launched: Names, machine: Machine) -> Counted |
     return Counted(said, found.read + copied, found.write + copied)
 
 
-def _cudnn_backward(w: Workload, launched: Names, machine: Machine) -> Counted | None:
+def _cudnn_backward(w: Problem, launched: Names, machine: Machine) -> Counted | None:
     """Known for Hopper's kernel only, and where its blocks divide the lengths; how many rows it takes at once, the counters do not say."""
     ragged = w.n_q % CUDNN_BACKWARD_KEYS or w.n_k % CUDNN_BACKWARD_KEYS
     if ragged or w.heads != w.kv_heads or not _hoppers("sm90_flash_bprop", launched, machine):
@@ -187,14 +184,14 @@ def _shared_memory(machine: Machine) -> int:
     return ROOMY if _hopper(machine) else machine.shared_memory or 0
 
 
-def _atomic(w: Workload, machine: Machine, Br: int, Bc: int) -> Counted:
+def _atomic(w: Problem, machine: Machine, Br: int, Bc: int) -> Counted:
     """flash2_backward, whose atomic additions happen in L2: they cross from the SMs to it, and not back."""
     whole = _form("flash2_backward", w, machine, Br, Bc)
     pairs = Symbols(problem(w), Br, Bc, sram=machine.sram).sums()
     return Counted(whole.algorithm, whole.read - w.batch * w.heads * pairs.R * w.d * 4, whole.write)
 
 
-Rule = Callable[[Workload, Names, Machine], Counted | None]
+Rule = Callable[[Problem, Names, Machine], Counted | None]
 FORWARD: dict[str, Rule] = {
     "flash": _flash, "cudnn": _cudnn, "efficient": _efficient, "unfused": _unfused, "triton_flash2": _twin_flash2,
     "triton_split_kv": _twin_split_kv,

@@ -8,7 +8,7 @@ from typing import Any
 from ...hierarchy.catalogue import machine as machine_named
 from ...hierarchy.catalogue import machines
 from ...hierarchy.machine import Machine
-from ..workload import Workload
+from ..problem import Problem
 from .counted import Counted
 
 VARIANTS = {"sxm", "40gb", "80gb"}  # words of the catalogue's names that a device's own name may lack
@@ -20,7 +20,7 @@ class Row:
     """One kernel on one workload. counters: sums over the kernels that it launched, in bytes; None where not measured, and why_not
     says why. counted: None where nobody knows what the kernel runs, or it did not run."""
 
-    workload: Workload
+    workload: Problem
     kernel: str
     ms: float | None
     peak_bytes: int | None

@@ -1,14 +1,14 @@
 """The article's claims, tested."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from ...text.progress import Progress
 from ...text.shown import Paged
 from . import complexity, decoding, hierarchy, mechanism, neighbours, related, timings
 from .claim import Check, Claim
 
-Progress = Callable[[str], None]
 PARTS = (mechanism, complexity, hierarchy, decoding, timings, neighbours, related)
 
 CHECKS: dict[int, Check] = dict(sorted((check.number, check) for part in PARTS for check in part.CHECKS))

@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from ...hierarchy.dtypes import Array
 from ...hierarchy.run import Run
 from ...kernels import algorithms
 from ...reference.truth import error as error_against
-from ...workbench.inputs import Array
 from ..reproduce.execute import forward
 from .claim import Check, Judgement, Quantity, Values, depends, fails, holds, share
 from .execute import (

@@ -9,15 +9,16 @@ from typing import Any
 import numpy as np
 
 from ...hierarchy.catalogue import machine
+from ...hierarchy.dtypes import Array
 from ...hierarchy.run import Run
 from ...kernels import algorithms
+from ...reference.problem import Problem
 from ...reference.rounding import Rounding
 from ...reference.truth import Truth, attention_truth
 from ...reference.truth import error as error_against
 from ...reference.verdict import TIMES
-from ...reference.workload import Workload
 from ...workbench.cases import Forward
-from ...workbench.inputs import Array, parameters
+from ...workbench.inputs import parameters
 from ...workbench.options import Options
 from ...workbench.tensors import shipped_qkv
 from ..reproduce.execute import forward, how
@@ -28,15 +29,15 @@ GPU = machine("a100-40gb")
 BLOCKS = {"Br": 128, "Bc": 128}
 SMALL = {"Br": 32, "Bc": 32}
 HEADS, D = 4, 64
-STEP = Workload(1, 2, 2, 1, 8192, D, "float16", causal=False)  # a decode step: one query on what was cached
+STEP = Problem(heads=2, n_q=1, n_k=8192, d=D)  # a decode step: one query on what was cached
 
 
-def head(N: int = LENGTHS[-1], *, d: int = D, causal: bool = False, n_q: int | None = None) -> Workload:
+def head(N: int = LENGTHS[-1], *, d: int = D, causal: bool = False, n_q: int | None = None) -> Problem:
     """One head in float16."""
-    return Workload(1, 1, 1, n_q or N, N, d, "float16", causal)
+    return Problem(n_q=n_q or N, n_k=N, d=d, causal=causal)
 
 
-def execute(algorithm: str, w: Workload, **options: Any) -> Run:
+def execute(algorithm: str, w: Problem, **options: Any) -> Run:
     """A run of an algorithm of `sa.algorithms` on zeros."""
     return forward(GPU, algorithm, w, **blocked(algorithms[algorithm], BLOCKS), **options)
 
@@ -56,7 +57,7 @@ def hbm(*runs: Run) -> int:
     return sum(run.hbm_read + run.hbm_write for run in runs)
 
 
-def counted(name: str, value: float, unit: str, w: Workload, *runs: Run, times: str = "") -> Quantity:
+def counted(name: str, value: float, unit: str, w: Problem, *runs: Run, times: str = "") -> Quantity:
     """A count, with the runs that it is from."""
     return Quantity(name, value, unit, "counted", how(w, *runs, times=times))
 
@@ -112,7 +113,7 @@ def real() -> Real:
 
 def on_real(run: Run, options: Mapping[str, Any] | None = None) -> str:
     """How a run on the real tensors was executed; options are named."""
-    text = how(Workload.of(real().Q, real().K, causal=False), run)
+    text = how(Problem.of(real().Q, real().K, real().V), run)
     return text.replace("batch 1", "the real tensors") + named(options or {})
 
 

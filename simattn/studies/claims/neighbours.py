@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from ...hierarchy.dtypes import Array
 from ...hierarchy.run import Run
 from ...kernels import algorithms
-from ...workbench.inputs import Array
 from ..reproduce.execute import qkv
 from . import published as p
 from .claim import Check, Judgement, Quantity, Values, depends, fails, holds

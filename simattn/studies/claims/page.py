@@ -8,6 +8,7 @@ from rich.console import Group
 from rich.text import Text
 
 from ...text.layout import Columns
+from ...text.template import filled
 from ...text.units import bytes_text, count_text
 from .claim import Claim, Quantity
 from .collection import Claims
@@ -15,42 +16,6 @@ from .collection import Claims
 COLOURS = {"holds": "green", "fails": "red", "depends": "yellow", "unsupported": "magenta"}
 NUMBER = re.compile(r"(?<![A-Za-z])\d[\d,.]*\d|(?<![A-Za-z])\d")  # a number that is no part of a name, as flash2 is
 POWER = "power of "
-HEAD = """\
-# Claims about FlashAttention, tested
-
-Made by `make claims`; `simattn claims 2 5` tests two of them, and `--json` gives the same as data.
-
-A widely read article explains how FlashAttention and Flash-Decoding work. Here is what it says, claim by claim and in our words,
-with a verdict on each. No verdict is written down: a program computes the numbers of each section, and a rule, which the section
-states, turns them into the verdict and its sentence. Other numbers would give another verdict.
-
-* **holds**: the numbers bear the claim out.
-* **fails**: they contradict it.
-* **depends**: they do so in part, or in some cases.
-* **unsupported**: what a test would need is not stated.
-
-## Words
-
-* **Attention** takes a query, a key and a value for each of N tokens (n in formulas): the rows of the matrices Q, K and V, each d
-  numbers wide. It gives each query a mean of the values, weighted by how well their keys match it: softmax(QKᵀ/√d)V. The N × N
-  matches are the **scores**; the **heads** of a model do all this side by side.
-* **Naive**, or standard, attention writes all scores to memory between its steps. **flash1** and **flash2** are FlashAttention 1
-  and 2: they work on blocks of 128 × 128 scores, which stay on the chip. **Decoding** generates a text token by token, and a **KV
-  cache** keeps the keys and values of the tokens so far. **split_kv** is Flash-Decoding.
-* **local_global**, **block_diagonal** and **dynamic_conv** are the mechanisms that the article describes, built as it describes
-  them.
-* **HBM** is a GPU's large and slow memory. **SRAM**, that is shared memory and registers, is the small and fast one on the chip;
-  each **thread block**, a part of the work that runs by itself on an **SM**, has its own. The **working set** is what it has there
-  at once.
-* **FLOP**: one arithmetic operation. **B**: one byte. **Growth** is a power: what grows as N to the power 1 doubles when N doubles,
-  and what grows as N to the power 2 becomes four times as much.
-* **Error**: the largest difference from attention in float64, double precision. What errs by no more than rounding to float16 can
-  explain **counts as exact**. The **real tensors** are queries, keys and values of a language model (4 heads of
-  layer 1 of all-MiniLM-L6-v2) reading the Declaration of Independence. **V = I**: with the identity for the values, an output is
-  the weights.
-* **Counted**: by the simulated GPU, in a run that was executed for the row. **Measured**: from what a run gave, or by an experiment
-  on it. **Published**: printed by somebody else. **Computed**: from the other numbers, or from a GPU's data sheet.
-"""
 
 
 def table(claims: Claims) -> Group:
@@ -111,16 +76,16 @@ def summary(claims: Claims) -> str:
 
 def page(claims: Claims) -> str:
     """The documentation page, in Markdown."""
-    rows = "".join(f"| {c.number} | {c.text} | {c.verdict} | {c.sentence} |\n" for c in claims.claims)
-    short = f"## The claims\n\n{summary(claims)}.\n\n| | claim | verdict | because |\n| ---: | --- | --- | --- |\n{rows}"
-    return "\n".join([HEAD, short, *map(section, claims.claims)])
+    rows = (f"| {c.number} | {c.text} | {c.verdict} | {c.sentence} |" for c in claims.claims)
+    sections = "\n\n".join(map(section, claims.claims))
+    return filled(__package__, summary=summary(claims), rows="\n".join(rows), sections=sections)
 
 
 def section(claim: Claim) -> str:
     """A claim on the page: what was computed, how the verdict follows, and every number with its source."""
     sources = list(dict.fromkeys(q.source for q in claim.quantities))
     rows = "".join(f"{line(q, sources.index(q.source) + 1)}\n" for q in claim.quantities)
-    listed = "".join(f"{k}. {source}\n" for k, source in enumerate(sources, 1))
+    listed = "\n".join(f"{k}. {source}" for k, source in enumerate(sources, 1))
     return (
         f"## {claim.number}. {claim.text}\n\n**{claim.verdict}.** {claim.sentence}\n\n**What was computed.** {claim.computed}\n\n"
         f"**How the verdict follows.** {claim.rule}\n\n| | value | unit | | from |\n| --- | ---: | --- | --- | ---: |\n{rows}\n"

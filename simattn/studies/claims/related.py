@@ -5,12 +5,13 @@ from typing import Any
 
 import numpy as np
 
+from ...hierarchy.dtypes import Array
 from ...hierarchy.run import Run
 from ...kernels import algorithms, orthogonal_features
+from ...reference.problem import Problem
 from ...reference.truth import attention_truth
 from ...reference.truth import error as error_against
-from ...reference.workload import Workload
-from ...workbench.inputs import Array, draw
+from ...workbench.inputs import draw
 from ..reproduce.execute import how
 from . import published as p
 from .claim import Check, Judgement, Quantity, Values, share
@@ -22,7 +23,7 @@ SPARSE: dict[str, dict[str, Any]] = {
     "longformer": {"one_sided": 16, "global_tokens": 4},
     "bigbird": {"block": 16, "global_blocks": 1, "random_blocks": 1},
 }
-DRAWN = Workload(1, 2, 2, TOKENS, TOKENS, 16, "float32", causal=False)
+DRAWN = Problem(heads=2, n_q=TOKENS, n_k=TOKENS, d=16, dtype="float32")
 
 
 def kinds() -> Iterator[Quantity]:

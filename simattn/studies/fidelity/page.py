@@ -1,41 +1,43 @@
-"""Real kernels beside the simulator: a table for a terminal and a notebook, and the page of the report."""
+"""The page docs/fidelity.md: its tables; what it says of them is page.md, and h100.md of the kernels there."""
 
 from collections.abc import Iterable
 
 from ...gpu.table import device_text, ratio_text
 from ...reference.real_kernels import Row, compulsory, off
+from ...text.template import filled
 from .report import Fidelity
 
 WITHIN = 0.01  # of the measured bytes, beyond which the page lists a row and its reason
-LEGEND = """Megabytes, of 10⁶ bytes. *Compulsory*: inputs read once + outputs written once. Where blocks divide the lengths, reads of `flash2` depend on
-Br, and those of `flash2_backward` on Bc; the other one is then hardly held to anything."""
+LENGTHS = (512, 1024, 2048)  # of the article
 KINDS = {"prefill": "Prefill, forward", "backward": "Prefill, backward", "decode": "One query"}
 
 
-def page(fidelity: Fidelity, head: str, tail: str) -> str:
-    """The report in Markdown: what was measured with, head, summaries, the rows that are off and why, all rows, tail."""
+def report(fidelity: Fidelity) -> str:
+    """The page in Markdown. What kernels were found to do stands there for the device that it was found on."""
     counted = [row for row in fidelity.rows if row.counters]
-    workloads = len({row.workload for row in fidelity.rows}), len({row.workload for row in counted})
-    with_ = f"Measured on {fidelity.measured_with.get('date')}: {device_text(fidelity.measured_with)}."
-    timed = sum(row.ms is not None and not row.counters for row in fidelity.rows)
-    said = f"{with_} {workloads[0]} workloads, {len(fidelity.rows)} rows; {workloads[1]} workloads, {len(counted)} rows, under the counters"
-    said += f", {timed} timed only, {sum(row.ms is None for row in fidelity.rows)} refused by their kernel."
-    parts = ["# The simulator beside the hardware", "", said, "", head.strip(), ""]
-    parts += ["## In short", "", *_summary(fidelity), ""]
-    parts += [f"## Further off than {WITHIN:.0%}", "", *_outliers(fidelity), ""]
-    parts += ["## Under the counters", "", LEGEND, ""]
-    for kind, title in KINDS.items():
-        rows = [row for row in counted if row.kind == kind]
-        if rows:
-            parts += [f"### {title}", "", *_rows(rows), ""]
-    parts += ["## Timed", "", *_times(fidelity), ""]
-    return "\n".join([*parts, tail.strip(), ""])
+    by_kind = {title: [row for row in counted if row.kind == kind] for kind, title in KINDS.items()}
+    return filled(
+        __package__,
+        date=fidelity.measured_with.get("date"),
+        device=device_text(fidelity.measured_with),
+        workloads=len({row.workload for row in fidelity.rows}),
+        rows=len(fidelity.rows),
+        counted_workloads=len({row.workload for row in counted}),
+        counted_rows=len(counted),
+        timed=sum(row.ms is not None and not row.counters for row in fidelity.rows),
+        refused=sum(row.ms is None for row in fidelity.rows),
+        found="\n" + filled(__package__, "h100.md") if "H100" in str(fidelity.measured_with.get("device")) else "",
+        known=len(fidelity.compared()),
+        summary="\n".join(_summary(fidelity)),
+        within=f"{WITHIN:.0%}",
+        outliers="\n".join(_outliers(fidelity)),
+        counters="\n\n".join("\n".join([f"### {title}\n", *_rows(rows)]) for title, rows in by_kind.items() if rows),
+        times="\n".join(_times(fidelity)),
+        article="\n".join(_article(fidelity)),
+    )
 
 
 def _summary(fidelity: Fidelity) -> Iterable[str]:
-    known = len(fidelity.compared())
-    yield f"Counted ÷ measured, over the {known} rows under the counters of which the kernel is known. Off: by how much the ratio is not 1."
-    yield ""
     yield "| | kernel | rows | read: off, median | at most | byte for byte | written: ratio, from | to |"
     yield "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |"
     for s in fidelity.summaries():
@@ -81,18 +83,32 @@ def _rows(rows: list[Row]) -> Iterable[str]:
 def _times(fidelity: Fidelity) -> Iterable[str]:
     """A row a workload, a column a kernel."""
     kernels = list(dict.fromkeys(row.kernel for row in fidelity.rows))
-    yield "Milliseconds a call; in brackets those of its kernels alone, where they were under the counters, with caches flushed before each kernel:"
-    yield "a second kernel, which finds in L2 what the first wrote, then takes longer than it does within a call."
-    yield ""
     yield f"| workload | {' | '.join(kernels)} |"
     yield f"| --- |{' ---: |' * len(kernels)}"
     workloads = dict.fromkeys(row.workload for row in fidelity.rows)
     for w in workloads:
-        cells = {row.kernel: milliseconds(row) for row in fidelity.rows if row.workload == w}
+        cells = {row.kernel: _milliseconds(row) for row in fidelity.rows if row.workload == w}
         yield f"| {w} | {' | '.join(cells.get(kernel, '') for kernel in kernels)} |"
 
 
-def milliseconds(row: Row) -> str:
+def _article(fidelity: Fidelity) -> Iterable[str]:
+    """The tables of the article, of the workloads that were measured."""
+    yield "| | N | unfused | flash | time saved | triton twin |"
+    yield "| --- | ---: | ---: | ---: | ---: | ---: |"
+    for title, queries, batch, d, twin in (("prefill", None, 16, 64, "triton_flash2"), ("one query", 1, 1, 128, "triton_split_kv")):
+        for n in LENGTHS:
+            rows = {
+                row.kernel: row for row in fidelity.rows
+                if (row.workload.n_k, row.workload.n_q, row.workload.batch, row.workload.d, row.workload.kv_heads, row.workload.backward)
+                == (n, queries or n, batch, d, 8 if queries is None else 16, False) and row.ms is not None
+            }  # fmt: skip
+            if {"unfused", "flash", twin} <= rows.keys():
+                saved = 1 - (rows["flash"].ms or 0) / (rows["unfused"].ms or 1)
+                times = [_milliseconds(rows[kernel]) for kernel in ("unfused", "flash", twin)]
+                yield f"| {title} | {n:,} | {times[0]} | {times[1]} | {saved:.0%} | {times[2]} |"
+
+
+def _milliseconds(row: Row) -> str:
     """'0.0877 (0.0293)': of a call, and of its kernels alone."""
     if row.ms is None:
         return "refused"

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from ...hierarchy.machine import Machine
+from ...reference.problem import Problem
 from ...reference.real_kernels.counted import counted
 from ...reference.real_kernels.row import Row, device, off
-from ...reference.workload import Workload
 
 COUNTERS = ("sm_read", "sm_write", "l2_read", "l2_write", "dram_read", "dram_write", "ns")
 
@@ -82,7 +82,7 @@ def fidelity(measured: Mapping[str, Any]) -> Fidelity:
 
 
 def _row(fields: Mapping[str, Any], machine: Machine) -> Row:
-    w, kernels = Workload(**fields["workload"]), fields.get("counters")
+    w, kernels = Problem(**fields["workload"]), fields.get("counters")
     launched = tuple(k["name"] for k in kernels or ())
     return Row(
         w, fields["kernel"], fields["ms"], fields["peak_bytes"],

@@ -7,7 +7,7 @@ import numpy as np
 from ...hierarchy.catalogue import machine
 from ...hierarchy.run import Run
 from ...kernels import mla
-from ...reference.workload import Workload
+from ...reference.problem import Problem
 from .execute import forward, how
 from .row import Row
 
@@ -34,7 +34,7 @@ def rows() -> Iterator[Row]:
         section=LLAMA, what="32 layers of 8 KV heads of 128", unit="B", published=LLAMA_8B_BYTES, published_is="predicted", tolerance=0,
         ours=ours, run=text,
     )  # fmt: skip
-    grouped = Workload(1, HEADS, 1, 1, KEYS, 128, "float16", causal=False)
+    grouped = Problem(heads=HEADS, kv_heads=1, n_q=1, n_k=KEYS, d=128)
     run, gqa = latent(), forward(machine("h100-sxm"), "split_kv", grouped, splits=1, Br=128, Bc=16)
     read = run.tensors["C"].hbm_read
     text = f"mla on {run.machine}, Br = 128, Bc = 16, 1 query of {HEADS} heads on {KEYS:,} latent vectors of {LATENT} + {ROPE}, float16"
@@ -57,7 +57,7 @@ def latent() -> Run:
 
 def stored(*, layers: int, heads: int, kv_heads: int) -> tuple[float, str]:
     """Bytes that a token adds to the caches of so many layers, from a run of one; and how that was run."""
-    w = Workload(1, heads, kv_heads, TOKENS, TOKENS, 128, "float16", causal=True)
+    w = Problem(heads=heads, kv_heads=kv_heads, n_q=TOKENS, n_k=TOKENS, d=128, causal=True)
     run = forward(machine("a100-40gb"), "incremental", w, steps=4, Br=16, Bc=16)
     written = sum(run.tensors[name].hbm_write for name in ("K_cache", "V_cache"))
     return written / TOKENS * layers, how(w, run, times=f"{layers} layers")

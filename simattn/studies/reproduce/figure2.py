@@ -7,13 +7,13 @@ import numpy as np
 from ...hierarchy.catalogue import machine
 from ...hierarchy.machine import Machine
 from ...hierarchy.run import Run
-from ...reference.workload import Workload
+from ...reference.problem import Problem
 from .execute import GB, both_passes, forward, how, moved
 from .row import Row
 
 MIDDLE = "FlashAttention (Dao et al. 2022, arXiv 2205.14135v2), figure 2, middle: HBM traffic of the forward pass, by Bc"
 LEFT = "FlashAttention (Dao et al. 2022, arXiv 2205.14135v2), figure 2, left: HBM traffic and GFLOPs, forward + backward"
-ONE_ELEMENT = Workload(1, 16, 16, 1024, 1024, 64, "float16", causal=False)
+ONE_ELEMENT = Problem(heads=16, n_q=1024, n_k=1024, d=64)
 BATCH = 64
 TIMES = f"{BATCH} batch elements"
 COLUMNS = "l m lse D"

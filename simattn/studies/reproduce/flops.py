@@ -5,12 +5,12 @@ from dataclasses import replace
 
 from ...hierarchy.catalogue import machine
 from ...hierarchy.run import Run
-from ...reference.workload import Workload
+from ...reference.problem import Problem
 from .execute import both_passes, forward, how
 from .row import Row
 
 SECTION = "FlashAttention-2 (Dao 2023, arXiv 2307.08691), section 4.1: FLOPs of the products"
-HEAD = Workload(1, 1, 1, 2048, 2048, 64, "float16", causal=False)
+HEAD = Problem(n_q=2048, n_k=2048, d=64)
 MASKED = replace(HEAD, causal=True)
 
 FORWARD, CAUSAL, BACKWARD = 1.0, 0.5, 2.5
@@ -26,7 +26,7 @@ def rows() -> Iterator[Row]:
     yield _row("backward, over forward", BACKWARD, backward, dense.matmul_flops, note="five products in place of two")
 
 
-def _row(what: str, published: float, run: Run, base: int, w: Workload = HEAD, note: str = "") -> Row:
+def _row(what: str, published: float, run: Run, base: int, w: Problem = HEAD, note: str = "") -> Row:
     return Row(
         section=SECTION, what=what, unit="", published=published, published_is="stated", tolerance=0, ours=run.matmul_flops / base,
         run=how(w, run), note=note,

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from ...hierarchy.catalogue import machine
 from ...hierarchy.run import Run
-from ...reference.workload import Workload
+from ...reference.problem import Problem
 from .execute import MB, both_passes, forward, how
 from .row import Row
 
@@ -15,9 +15,9 @@ SECTION = (
 MET = "L2 looked up less than the SMs received, for requests of neighbours meet: fidelity.md has both counters"
 COUNTER = 0.01  # of a counter's figure, within which a count is taken to agree
 
-HEAD = Workload(1, 1, 1, 4096, 4096, 64, "float16", causal=False)
+HEAD = Problem(n_q=4096, n_k=4096, d=64)
 HEADS = 4 * 16
-SHORT, SHORT_HEADS = Workload(1, 1, 1, 1024, 1024, 64, "float16", causal=False), 64 * 16
+SHORT, SHORT_HEADS = Problem(n_q=1024, n_k=1024, d=64), 64 * 16
 
 UNFUSED_IN, UNFUSED_OUT = 5470.5, 4328.5
 FLASH_IN, FLASH_OUT = 2025.5, 259.0
@@ -69,7 +69,7 @@ def _forward() -> Iterator[Row]:
 
 def _decode() -> Iterator[Row]:
     for (kernel, algorithm, n_k), published in DECODE_IN.items():
-        w = Workload(1, 16, 16, 1, n_k, 128, "float16", causal=False)
+        w = Problem(heads=16, n_q=1, n_k=n_k, d=128)
         run = forward(machine("h100-sxm"), algorithm, w, Br=128, Bc=128)
         yield _row(f"{kernel}, 1 query, {n_k:,} keys, read", published, run.hbm_read, how(w, run), DECODE_NOTES[algorithm])
 

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from ...text import shown as shared
 from ...text.layout import Columns
+from ...text.template import filled
 from .reproduction import Reproduction
 from .row import Row
 
@@ -19,27 +20,6 @@ HEADINGS = ("unit", "published", "ours", "ratio", "within ±", "verdict")
 NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 MANY = {"differs": "differ"}
 COLOURS = {"reproduced": "green", "differs": "yellow"}
-KINDS = """\
-**measured**: by a hardware counter or an allocator, or as the error of results. **digitised**: read off a plot. **predicted**: by a formula of the source.
-**stated**: in its text. **counted**: by the machine, in a run that was executed for the row. **computed**: from data, without a run."""
-HEAD = f"""\
-# Published figures, reproduced
-
-Made by `make reproduce`; `simattn reproduce GROUP` runs one of these groups, and `--json` gives the same rows as data. No number under
-*ours* comes from a formula that was fitted to the published one, and no count was bent to fit. Where a source does not state its
-blocks, its lengths or what its errors are against, we chose, and the row says what. u is the size of Q, U that of the N × N scores.
-
-{KINDS}
-
-Where counts are wanted, the inputs are zeros, for no count depends on a value. Heads and batch elements count alike, so some runs have one, and its counts are
-multiplied: the column *run* says by what. *Within* is the tolerance that the verdict grants: half the last printed digit, unless the
-row says otherwise; 0 where both sides are exact.
-"""
-TAIL = """\
-## Not here
-
-Times, throughputs and speed-ups of the papers: the machine has no clock. Bytes of DRAM under a real L2 cache: it has two levels.
-"""
 
 
 @dataclass(frozen=True)
@@ -84,11 +64,12 @@ def summary(reproduction: Reproduction) -> str:
 
 def page(reproduction: Reproduction) -> str:
     """The documentation page, in Markdown."""
-    parts = [HEAD, f"{summary(reproduction)}.\n"]
-    for section in sections(reproduction):
-        head = f"| | {' | '.join(HEADINGS)} | note | run |\n| --- |{' ---: |' * (len(HEADINGS) - 1)} --- | --- | --- |\n"
-        parts.append(f"## {section.title}\n\n{head}" + "".join(f"{line(row)}\n" for row in section.rows))
-    return "\n".join([*parts, TAIL])
+    return filled(__package__, summary=summary(reproduction), sections="\n\n".join(map(_markdown, sections(reproduction))))
+
+
+def _markdown(section: Section) -> str:
+    head = f"| | {' | '.join(HEADINGS)} | note | run |\n| --- |{' ---: |' * (len(HEADINGS) - 1)} --- | --- | --- |"
+    return "\n".join([f"## {section.title}\n\n{head}", *map(line, section.rows)])
 
 
 def line(row: Row) -> str:

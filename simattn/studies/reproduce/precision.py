@@ -5,9 +5,9 @@ from statistics import median
 
 import numpy as np
 
+from ...hierarchy.dtypes import Array
 from ...hierarchy.machine import Machine
 from ...kernels import flash2, flash3_fp8, naive
-from ...workbench.inputs import Array
 from ...workbench.quantize import hadamard, quantize
 from .row import Row
 

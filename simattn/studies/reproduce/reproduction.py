@@ -1,15 +1,14 @@
 """Every published figure that the simulator can speak to, held against a run."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from ...hierarchy.errors import unknown
+from ...text.progress import Progress
 from ...text.shown import Paged, named
 from .groups import GROUPS
 from .row import Row
-
-Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True, repr=False)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from ...hierarchy.catalogue import machine
 from ...hierarchy.run import Run
-from ...reference.workload import Workload
+from ...reference.problem import Problem
 from .execute import forward, how, moved
 from .row import Published, Row
 
@@ -41,7 +41,7 @@ def rows() -> Iterator[Row]:
         )  # fmt: skip
 
 
-def sectors(keys: int, Bc: int, *, causal: bool = False) -> tuple[Workload, Run]:
+def sectors(keys: int, Bc: int, *, causal: bool = False) -> tuple[Problem, Run]:
     """A run of FlashAttention-2 in blocks of T rows and Bc keys."""
-    w = Workload(1, 1, 1, keys, keys, 64, "float16", causal)
+    w = Problem(n_q=keys, n_k=keys, d=64, causal=causal)
     return w, forward(machine("a100-40gb"), "flash2", w, Br=T, Bc=Bc)

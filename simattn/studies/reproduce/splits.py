@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from ...hierarchy.catalogue import machine
-from ...reference.workload import Workload
+from ...reference.problem import Problem
 from .execute import forward, how
 from .row import Row
 
@@ -20,7 +20,7 @@ SPLITS = {
 def rows() -> Iterator[Row]:
     """Thread blocks of the kernel that reads the keys, a sequence and KV head."""
     for (batch, n_k), published in SPLITS.items():
-        w = Workload(batch, 16, KV_HEADS, 1, n_k, 128, "float16", causal=False)
+        w = Problem(batch=batch, heads=16, kv_heads=KV_HEADS, n_q=1, n_k=n_k, d=128)
         run = forward(machine("a100-40gb"), "split_kv", w, Br=128, Bc=128)
         yield Row(
             section=SECTION, what=f"batch {batch}, {n_k:,} keys", unit="splits", published=published, published_is="predicted",

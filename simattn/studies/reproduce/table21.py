@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from ...hierarchy.catalogue import machine
 from ...hierarchy.run import Run
-from ...reference.workload import Workload
+from ...reference.problem import Problem
 from .execute import MIB, both_passes, how, qkv
 from .row import Row
 
@@ -40,7 +40,7 @@ FITTED = {
 
 
 def _row(name: str, algorithm: str, N: int, published: float, **blocks: int) -> Row:
-    w = Workload(1, 1, 1, N, N, 64, "float16", causal=False)
+    w = Problem(n_q=N, n_k=N, d=64)
     formula, fitted = FITTED[name]
     ours, run, note = None, "none", "a run takes N² time, for memory that grows as N"
     if N <= LONGEST:
@@ -54,7 +54,7 @@ def _row(name: str, algorithm: str, N: int, published: float, **blocks: int) -> 
     )  # fmt: skip
 
 
-def held(w: Workload, *runs: Run, given: Run | None = None) -> int:
+def held(w: Problem, *runs: Run, given: Run | None = None) -> int:
     """Bytes of Q, K, V, dO, of every output of the runs (and of `given`, which they took), and of what else the runs allocated."""
     inputs = qkv(w)
     every = {**inputs, "dO": inputs["Q"]}

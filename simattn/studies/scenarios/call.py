@@ -18,8 +18,8 @@ from ...hierarchy.run import Run
 from ...hierarchy.splits import key_block, num_splits
 from ...kernels import algorithms
 from ...reference.forms import Form, closed_form, closed_form_of_steps
+from ...reference.problem import Problem
 from ...reference.sums import Ints, blocks_in
-from ...reference.symbols import Problem
 
 SPLIT = ("split_kv", "paged")
 FORMS_KEPT = 64  # of a call and its neighbours: a prefill and its steps are two calls of one form
@@ -154,7 +154,7 @@ def _up(n: int, page: int) -> int:
 
 def _arrays(algorithm: str, p: Problem, page: int | None) -> list[Any]:
     """The positional arguments of an algorithm, zeros."""
-    kind, kv_heads, d_v = storage_type(p.dtype), p.kv_heads or p.heads, p.d_v or p.d
+    kind, kv_heads, d_v = storage_type(p.dtype), p.kv_heads, p.d_v or p.d
     Q, K, V = (np.zeros((p.batch, *x), kind) for x in ((p.heads, p.n_q, p.d), (kv_heads, p.n_k, p.d), (kv_heads, p.n_k, d_v)))
     if page is not None:
         return [Q, *(pool(x.reshape(-1, page, kv_heads, x.shape[3])) for x in (K, V))]

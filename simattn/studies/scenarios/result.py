@@ -1,6 +1,5 @@
 """A scenario's ways side by side: whole runs by closed form, held against executions of a small one."""
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,12 +9,11 @@ from ...hierarchy.errors import SramOverflow
 from ...hierarchy.machine import Machine
 from ...hierarchy.run import Run
 from ...reference.forms.lines import over
+from ...text.progress import Progress
 from ...text.shown import Shown
 from .call import Call, Counted
 from .models import Scenario, scenario
 from .ways import Way, ways
-
-Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from ...hierarchy.dtypes import accumulation_type, storage_type
-from ...reference.symbols import Problem
+from ...reference.problem import Problem
 from .call import Call
 from .models import Scenario
 
