@@ -9,7 +9,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-fused lint review bench bench-fused tensors reproduce claims fidelity clean
+.PHONY: help demo test test-fused lint review bench bench-fused readme tensors reproduce claims fidelity clean
 help:
 	@echo "make demo    set up, and compare the algorithms (the main job)"
 	@echo "make test    set up, and run the tests and the notebooks"
@@ -18,6 +18,7 @@ help:
 	@echo "make bench   set up, and measure what counting and closed forms cost"
 	@echo "make bench-fused  set up with torch, and measure what the wrapper adds and how fast its kernels are"
 	@echo "make review  set up, and hold the repository against the scientific-python guide"
+	@echo "make readme  set up, and write the README's table of algorithms from the registry"
 	@echo "make tensors set up, and make the shipped real tensors again"
 	@echo "make reproduce  set up, and write docs/reproduced.md: published figures beside executed runs"
 	@echo "make claims  set up, and write docs/claims.md: an article's claims, tested"
@@ -49,6 +50,9 @@ bench: $(VENV)/core
 
 bench-fused: $(VENV)/fused
 	$(BIN)/python benchmarks/fused.py
+
+readme: $(VENV)/core
+	$(BIN)/python scripts/readme.py
 
 tensors: $(VENV)/core
 	$(PIP) --editable '.[tensors]'

@@ -7,80 +7,84 @@
 (327680, 197632)
 """
 
-from . import interrupt  # noqa: F401 - first, for what follows is slow enough to be interrupted
-
-# isort: split
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from .hierarchy.catalogue import machine, machines
-from .hierarchy.decode import load_recording
-from .hierarchy.device import KiB
-from .hierarchy.errors import HbmOverflow, RecordingError, SramOverflow
-from .hierarchy.given import each, pool, spec
-from .hierarchy.grid import blocks, size
-from .hierarchy.lanes import packs_groups
-from .hierarchy.machine import Machine
-from .hierarchy.recording import Recording
-from .hierarchy.run import Run
-from .kernels import (
-    algorithms,
-    bigbird,
-    block_diagonal,
-    block_sparse,
-    dynamic_conv,
-    flash1,
-    flash1_backward,
-    flash2,
-    flash2_backward,
-    flash3_fp8,
-    incremental,
-    layer_norm,
-    linformer,
-    local_global,
-    longformer,
-    mla,
-    naive,
-    naive_backward,
-    online_softmax,
-    orthogonal_features,
-    paged,
-    performer,
-    recompute_decode,
-    row_sum,
-    split_kv,
-    tiled_matmul,
-    transpose,
-    unfused_chain,
-    unfused_chain_backward,
-)  # fmt: skip
-from .reference.truth import attention_truth
-from .workbench.attention import attention, attention_backward
-from .workbench.compare import Comparison, compare
-from .workbench.quantize import hadamard, quantize
-
-if TYPE_CHECKING:
-    from . import gpu
-    from .reference.forms import closed_form
-    from .reference.problem import Problem
-
-LATER = {"gpu": ".gpu", "closed_form": ".reference.forms", "Problem": ".reference.problem"}  # loaded when first used
+from . import interrupt  # noqa: F401 - it minds Ctrl-C, also while the rest loads
 
 __version__ = "0.1.0"
 
-__all__ = [
-    "Comparison", "HbmOverflow", "KiB", "Machine", "Problem", "Recording", "RecordingError", "Run", "SramOverflow", "algorithms", "attention",
-    "attention_backward", "attention_truth", "bigbird", "block_diagonal", "block_sparse", "blocks", "closed_form", "compare",
-    "dynamic_conv", "each", "flash1", "flash1_backward", "flash2", "flash2_backward", "flash3_fp8", "gpu", "hadamard",
-    "incremental", "layer_norm", "linformer", "load_recording", "local_global", "longformer", "machine", "machines", "mla", "naive",
-    "naive_backward", "online_softmax", "orthogonal_features", "packs_groups", "paged", "performer", "pool", "quantize",
-    "recompute_decode", "row_sum", "size", "spec", "split_kv", "tiled_matmul", "transpose", "unfused_chain", "unfused_chain_backward",
-]  # fmt: skip
+# A public name loads when it is first used. What type checkers read, and what is loaded, are two lists of the same names, as a test proves;
+# the algorithms are those of the registry, in both.
+# isort: off
+if TYPE_CHECKING:
+    from . import gpu as gpu
+    from .hierarchy.catalogue import machine as machine, machines as machines
+    from .hierarchy.decode import load_recording as load_recording
+    from .hierarchy.device import KiB as KiB
+    from .hierarchy.errors import HbmOverflow as HbmOverflow, RecordingError as RecordingError, SramOverflow as SramOverflow
+    from .hierarchy.given import each as each, pool as pool, spec as spec
+    from .hierarchy.grid import blocks as blocks, size as size
+    from .hierarchy.lanes import packs_groups as packs_groups
+    from .hierarchy.machine import Machine as Machine
+    from .hierarchy.recording import Recording as Recording
+    from .hierarchy.run import Run as Run
+    from .kernels import algorithms as algorithms
+    from .kernels.approximate.features import orthogonal_features as orthogonal_features
+    from .kernels.registry import *
+    from .reference.forms import closed_form as closed_form
+    from .reference.problem import Problem as Problem
+    from .reference.truth import attention_truth as attention_truth
+    from .workbench.attention import attention as attention, attention_backward as attention_backward
+    from .workbench.compare import Comparison as Comparison, compare as compare
+    from .workbench.quantize import hadamard as hadamard, quantize as quantize
+    from .workbench.tensors import tensors as tensors
+# isort: on
+else:
+    from .kernels import KINDS as _ALGORITHMS
 
+    _MODULES = {
+        ".gpu": ("gpu",),
+        ".hierarchy.catalogue": ("machine", "machines"),
+        ".hierarchy.decode": ("load_recording",),
+        ".hierarchy.device": ("KiB",),
+        ".hierarchy.errors": ("HbmOverflow", "RecordingError", "SramOverflow"),
+        ".hierarchy.given": ("each", "pool", "spec"),
+        ".hierarchy.grid": ("blocks", "size"),
+        ".hierarchy.lanes": ("packs_groups",),
+        ".hierarchy.machine": ("Machine",),
+        ".hierarchy.recording": ("Recording",),
+        ".hierarchy.run": ("Run",),
+        ".kernels": ("algorithms",),
+        ".kernels.approximate.features": ("orthogonal_features",),
+        ".reference.forms": ("closed_form",),
+        ".reference.problem": ("Problem",),
+        ".reference.truth": ("attention_truth",),
+        ".workbench.attention": ("attention", "attention_backward"),
+        ".workbench.compare": ("Comparison", "compare"),
+        ".workbench.quantize": ("hadamard", "quantize"),
+        ".workbench.tensors": ("tensors",),
+    }
+    _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
-def __getattr__(name: str) -> Any:
-    """What would make every import wait, and few need."""
-    if name not in LATER:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = importlib.import_module(LATER[name], __name__)
-    return module if name == "gpu" else getattr(module, name)
+    __all__ = sorted([*_MODULE_OF, *_ALGORITHMS])  # noqa: PLE0605 - a list, if not a literal
+
+    def __getattr__(name):
+        """A public name, loaded; AttributeError with the nearest for another."""
+        if name in _ALGORITHMS:
+            found = importlib.import_module(".kernels", __name__).algorithms[name]
+        elif name in _MODULE_OF:
+            module = importlib.import_module(_MODULE_OF[name], __name__)
+            found = module if name == "gpu" else getattr(module, name)
+        else:
+            from .hierarchy.errors import unknown  # noqa: PLC0415
+
+            why = unknown("attribute", name, __all__).removeprefix("unknown ")
+            raise AttributeError(
+                f"module {__name__!r} has no {why}", name=None, obj=None
+            )  # with a name, Python would add the nearest again
+        globals()[name] = found
+        return found
+
+    def __dir__():
+        return sorted({*globals(), *__all__})

@@ -14,7 +14,7 @@ from simattn import kernels
 from simattn.hierarchy.dtypes import STORAGE
 from simattn.workbench.cases import stored_by_forward
 
-EXACT = [name for name, f in sa.algorithms.items() if f not in (*kernels.APPROXIMATE, *kernels.BASICS)]
+EXACT = [name for name in sa.algorithms if name not in (*kernels.APPROXIMATE, *kernels.BASICS)]
 
 
 @st.composite
@@ -202,5 +202,5 @@ def block_sparse(draw, algorithm, Br, Bc, **fixed):
 
 DRAWN = {
     "block_sparse": block_sparse, "recompute_decode": decoding, "incremental": decoding, "paged": paged, "mla": mla, "flash3_fp8": flash3_fp8,
-    **{f.__name__: backward for f in kernels.BACKWARD},
+    **dict.fromkeys(kernels.BACKWARD, backward),
 }  # fmt: skip

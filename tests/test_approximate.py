@@ -58,7 +58,7 @@ def cases(draw, name, dtypes=None):
     return p, options, own, form, (Br, Bc), blocks
 
 
-@pytest.mark.parametrize("name", [f.__name__ for f in APPROXIMATE])
+@pytest.mark.parametrize("name", APPROXIMATE)
 @given(data=st.data())
 def test_run_equals_closed_form_to_the_byte(name, data):
     """Every count of every kernel equals the formula, at any shape, block, head count, type and option that the algorithm takes."""

@@ -39,7 +39,7 @@ def blocks_of(name, Br, Bc, Bk):
     return {"Br": Br} if name == "layer_norm" else {"Br": Br, "Bc": Bc} | ({"Bk": Bk} if name == "tiled_matmul" else {})
 
 
-@pytest.mark.parametrize("name", [f.__name__ for f in BASICS])
+@pytest.mark.parametrize("name", BASICS)
 @given(
     m=LENGTH, n=LENGTH, k=LENGTH, Br=BLOCK, Bc=BLOCK, Bk=BLOCK, batch=st.integers(1, 2), heads=st.integers(1, 3), dtype=TYPE,
     room=st.sampled_from([1 << 30, 16384, 2048]),
@@ -60,7 +60,7 @@ def test_a_run_counts_what_the_formula_says(name, m, n, k, Br, Bc, Bk, batch, he
     assert run.hbm_footprint == form.hbm_footprint == 0
 
 
-@pytest.mark.parametrize("name", [f.__name__ for f in BASICS])
+@pytest.mark.parametrize("name", BASICS)
 @given(m=LENGTH, n=LENGTH, k=LENGTH, Br=BLOCK, Bc=BLOCK, Bk=BLOCK, dtype=TYPE, flat=st.booleans())
 def test_a_run_computes_what_numpy_computes(name, m, n, k, Br, Bc, Bk, dtype, flat):
     """Each basic kernel against plain NumPy in float64 on the stored inputs, within the rounding of its accumulation and output types."""

@@ -245,7 +245,7 @@ def test_the_help_of_compare_says_what_there_is(capsys):
     ):
         assert re.search(rf"\[default: [^]]*{re.escape(default)}[^]]*\]", said), default
     for group, members in GROUPS.items():
-        names = [f.__name__.removesuffix("_backward") for f in members if f not in OTHER_INPUTS]
+        names = [name.removesuffix("_backward") for name in members if name not in OTHER_INPUTS]
         assert not names or re.search(rf"Algorithms, {group}[^:]*: {', '.join(names)}\.", said), group
     assert all(name in said for name in (*STORAGE, *(m.name for m in sa.machines())))
     assert out.isascii()

@@ -10,7 +10,7 @@ from safetensors.numpy import save_file
 import simattn as sa
 from simattn.reference.truth import error
 from simattn.workbench import cases
-from simattn.workbench.tensors import TensorFileError, read_qkv, shipped_qkv
+from simattn.workbench.tensors import TensorFileError, read_qkv, tensors
 
 
 def qkv(n=40, d=16, dtype=np.float32, heads=2):
@@ -35,13 +35,13 @@ def test_a_comparison_holds_each_run_against_float64():
     assert comparison["flash2"].times_naive == comparison["flash2"].error.max_abs / comparison["naive"].error.max_abs
 
 
-def test_an_inexact_algorithm_is_called_not_exact(monkeypatch):
+def test_an_inexact_algorithm_is_called_not_exact(substitute):
     """An algorithm that leaves out a block of keys gets the verdict «not exact», whatever it counts."""
 
     def forgetful(gpu, Q, K, V, *, Br, Bc, **options):
         return sa.flash2(gpu, Q, K[8:], V[8:], Br=Br, Bc=Bc, **options)
 
-    monkeypatch.setitem(sa.algorithms, "forgetful", forgetful)
+    substitute("forgetful", forgetful)
     comparison = sa.compare(GPU, ["forgetful", "flash2"], *qkv())
     assert (comparison["forgetful"].exact, comparison["flash2"].exact) == (False, True)
     assert "not exact" in str(comparison)
@@ -110,7 +110,7 @@ def test_the_shipped_tensors_are_real_and_small():
     """Q, K, V of 12 heads of 32 over 512 tokens, float16, finite, in at most 1.5 MB, with their licence and source beside them."""
     from importlib.resources import files
 
-    Q, K, V = shipped_qkv()
+    Q, K, V = tensors()
     assert {x.shape for x in (Q, K, V)} == {(1, 12, 512, 32)}
     assert {x.dtype for x in (Q, K, V)} == {np.dtype(np.float16)}
     assert all(np.isfinite(x).all() for x in (Q, K, V))

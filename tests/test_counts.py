@@ -20,7 +20,7 @@ def test_run_equals_closed_form_to_the_byte(algorithm, data, sram):
     equal_or_overflow(case, case.form(sram), sram)
 
 
-@pytest.mark.parametrize("algorithm", [f.__name__ for f in kernels.DECODING])
+@pytest.mark.parametrize("algorithm", kernels.DECODING)
 def test_decoding_is_causal_whatever_the_problem_says(algorithm):
     """A run without options and the form of a problem without options agree: a token sees none that follows."""
     p = sa.Problem(kv_heads=1, n_q=9, n_k=9, d=4)
@@ -55,7 +55,7 @@ def test_the_form_of_many_steps_is_the_sum_of_their_forms(algorithm, data, first
     assert found.hbm_footprint == max(form.hbm_footprint for form in one_by_one)
 
 
-@pytest.mark.parametrize("algorithm", [f.__name__ for f in kernels.FORWARD])
+@pytest.mark.parametrize("algorithm", kernels.FORWARD)
 def test_run_equals_closed_form_at_the_sizes_of_a_real_model(algorithm):
     """At GPT-2 medium's head, causal, with the blocks that the run chooses, execution and formula agree too."""
     p = sa.Problem(heads=2, kv_heads=2, n_q=1000, n_k=1000, d=64, causal=True)

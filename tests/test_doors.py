@@ -347,10 +347,10 @@ def test_every_listed_algorithm_has_defaults(n, causal, name, dtype):
 
 def test_defaults_are_for_what_is_required():
     """Every algorithm of a comparison has a default for each argument that its signature requires; what is given is kept."""
-    from simattn.kernels import APPROXIMATE, DECODING, FORWARD
+    from simattn.kernels import GROUPS
 
     w = Problem(heads=2, n_q=96, n_k=96, d=8, dtype="float32")
-    for f in (*FORWARD, *DECODING, *APPROXIMATE, sa.block_sparse):
+    for f in (sa.algorithms[name] for group in ("exact", "decoding", "approximate") for name in GROUPS[group]):
         needs = {p.name for p in inspect.signature(f).parameters.values() if p.kind is p.KEYWORD_ONLY and p.default is p.empty}
         made = defaults(f.__name__, w, {})
         assert needs - {"Br", "Bc"} <= made.keys()

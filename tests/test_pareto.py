@@ -10,15 +10,15 @@ from hypothesis import strategies as st
 import simattn as sa
 from simattn.kernels import APPROXIMATE
 from simattn.workbench.pareto import Point, marked, pareto
-from simattn.workbench.tensors import shipped_qkv
+from simattn.workbench.tensors import tensors
 
 GPU = sa.machine("a100-40gb")
-NAMES = {"flash2", *(f.__name__ for f in APPROXIMATE)}
+NAMES = {"flash2", *APPROXIMATE}
 
 
 @pytest.fixture(scope="module")
 def real():
-    return pareto(GPU, *(x[:, :4] for x in shipped_qkv()), title="real")
+    return pareto(GPU, *(x[:, :4] for x in tensors()), title="real")
 
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.sampled_from([0.0, 0.1, 0.2, 0.5, 1.0, np.nan, np.inf])), max_size=12))
@@ -47,7 +47,7 @@ def test_exact_is_exact_and_the_rest_is_not(real):
 
 def test_counts_and_errors_are_those_of_a_run(real):
     """Bytes and FLOPs equal gpu.run's with the same parameters, whatever the weights' values; errors those of its output."""
-    Q, K, V = (x[:, :4] for x in shipped_qkv())
+    Q, K, V = (x[:, :4] for x in tensors())
     O = sa.attention_truth(Q, K, V).O
     for p in real.points:
         own = dict(p.parameters)

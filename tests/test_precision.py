@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 import simattn as sa
 from simattn.hierarchy.dtypes import STORAGE, round_to
-from simattn.kernels import flash3_fp8
 
 ROUNDING = dataclasses.replace(ROOMY, rounds_every_operation=True)
 
@@ -84,7 +83,7 @@ def test_hadamard_takes_powers_of_two(d):
 def run_fp8(machine, Q, K, V, rows, Br, Bc, **options):
     """flash3_fp8 of what is quantised by blocks of `rows` rows each, and the inputs that it stands for."""
     (q8, sQ), (k8, sK), (v8, sV) = parts = [sa.quantize(x, n) for x, n in zip((Q, K, V), rows, strict=True)]
-    run = machine.run(flash3_fp8, q8, k8, v8, sQ=sQ, sK=sK, sV=sV, Br=Br, Bc=Bc, **options)
+    run = machine.run(sa.flash3_fp8, q8, k8, v8, sQ=sQ, sK=sK, sV=sV, Br=Br, Bc=Bc, **options)
     return run, [dequantised(*part, n).astype(np.float32) for part, n in zip(parts, rows, strict=True)]
 
 
@@ -139,14 +138,14 @@ def test_a_wrong_number_of_factors_raises(name):
     x8, s = sa.quantize(draw(20, 8, seed=0), 8)
     factors = dict(sQ=s, sK=s, sV=s) | {name: s[:2]}
     with pytest.raises(ValueError, match=rf"{name} has shape \(2, 1\): give \(3, 1\), one for each block of 8 rows, or \(1, 1\)"):
-        ROOMY.run(flash3_fp8, x8, x8, x8, **factors, Br=8, Bc=8)
+        ROOMY.run(sa.flash3_fp8, x8, x8, x8, **factors, Br=8, Bc=8)
 
 
 def test_float8_attention_has_no_dropout():
     """Weights scaled up by 1/(1 − dropout) would leave the range, so dropout raises."""
     x8, s = sa.quantize(draw(8, 8, seed=0), 8)
     with pytest.raises(ValueError, match=r"dropout=0\.1"):
-        ROOMY.run(flash3_fp8, x8, x8, x8, sQ=s, sK=s, sV=s, Br=8, Bc=8, dropout=0.1)
+        ROOMY.run(sa.flash3_fp8, x8, x8, x8, sQ=s, sK=s, sV=s, Br=8, Bc=8, dropout=0.1)
 
 
 def test_both_published_conclusions_come_from_one_source():

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from simattn.workbench.tensors import shipped_qkv
+from simattn.workbench.tensors import tensors
 
 SCRIPT = Path(__file__).resolve().parent.parent / "scripts" / "make_real_tensors.py"
 
@@ -95,5 +95,5 @@ def test_the_script_makes_the_shipped_tensors_again():
     module = load_script()
     weights, tokenizer = module.load_model(module.model_folder())
     ids = module.tokenize(tokenizer, (module.DATA / "declaration.txt").read_text(encoding="utf-8"))
-    for ours, shipped in zip(module.forward_qkv(weights, ids, 1), shipped_qkv(), strict=True):
+    for ours, shipped in zip(module.forward_qkv(weights, ids, 1), tensors(), strict=True):
         assert np.allclose(ours, shipped[0].astype(np.float32), rtol=2**-9, atol=1e-4)

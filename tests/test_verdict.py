@@ -19,7 +19,7 @@ from simattn.reference.verdict import judge
 from simattn.workbench.cases import Backward, Forward
 from simattn.workbench.inputs import draw
 from simattn.workbench.options import Options
-from simattn.workbench.tensors import shipped_qkv
+from simattn.workbench.tensors import tensors
 
 DRAWS = int(os.environ.get("SIMATTN_DRAWS", "40"))
 DROPPED = (363, 879)  # draws in which a row's largest weight is dropped, so that the others alone are its output
@@ -123,7 +123,7 @@ def with_mask(name, n, kind):
 def inputs(source, kind, n=64):
     """Two heads: of a language model's layer, widened or rounded to that type, or drawn."""
     if source == "real":
-        return tuple(x[:, :2, 100 : 100 + n].astype(np.float32).astype(kind) for x in shipped_qkv())
+        return tuple(x[:, :2, 100 : 100 + n].astype(np.float32).astype(kind) for x in tensors())
     rng = np.random.default_rng(0)
     return tuple(rng.standard_normal((1, 2, n, 32)).astype(kind) for _ in "QKV")
 

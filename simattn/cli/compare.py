@@ -21,7 +21,7 @@ from ..workbench.defaults import DEFAULTS
 from ..workbench.inputs import checked_qkv, draw
 from ..workbench.options import Options
 from ..workbench.table import comparison_table
-from ..workbench.tensors import read_qkv, shipped_qkv
+from ..workbench.tensors import read_qkv, tensors
 from ..workbench.work import estimate
 from .options import Causal, Json, KvHeads, Nq, Seed, echo_json, figure, names, whole, workload
 from .work import accepted
@@ -34,8 +34,7 @@ DECODE_STEP = Problem(heads=16, kv_heads=2, n_q=1, n_k=8192, d=128)
 BATCH, HEADS, N, D, DTYPE = 1, 1, 1024, 64, "float16"
 
 GROUPED = {
-    group: [f.__name__.removesuffix("_backward") for f in algorithms if f not in OTHER_INPUTS]
-    for group, algorithms in GROUPS.items()
+    group: [name.removesuffix("_backward") for name in members if name not in OTHER_INPUTS] for group, members in GROUPS.items()
 }
 NEEDS = {"decoding": " (with --causal)", "backward": " (with --backward)"}
 EPILOG = "\n\n".join(
@@ -134,7 +133,7 @@ def command(
         cases = [("random" if window is None else f"random, window {window}", replace(w, window=bounds), lambda: draw(w, seed))]
     else:
         cases = [
-            _case("all-MiniLM-L6-v2, layer 1, reading the Declaration of Independence", shipped_qkv(), options),
+            _case("all-MiniLM-L6-v2, layer 1, reading the Declaration of Independence", tensors(), options),
             ("GPT-2 medium's shape, random", GPT2_MEDIUM, lambda: draw(GPT2_MEDIUM, seed)),
             ("one decode step, random", DECODE_STEP, lambda: draw(DECODE_STEP, seed)),
         ]

@@ -1,92 +1,68 @@
-"""Attention algorithms, and the basics that are none: one idea, one file."""
+"""Attention algorithms, and the basics that are none: one idea, one file, one line of `registry`. Each loads when it is first asked for."""
 
-from collections.abc import Callable
-from typing import Any
+import importlib
+from collections.abc import Iterable, Iterator, Mapping
 
-from ..score_options import OPTIONS
-from .approximate import (
-    APPROXIMATE,
-    bigbird,
-    block_diagonal,
-    dynamic_conv,
-    linformer,
-    local_global,
-    longformer,
-    orthogonal_features,
-    performer,
-)
-from .basics import BASICS, layer_norm, row_sum, tiled_matmul, transpose
-from .block_sparse import block_sparse
-from .flash1 import flash1
-from .flash1_backward import flash1_backward
-from .flash2 import flash2
-from .flash2_backward import flash2_backward
-from .flash3_fp8 import flash3_fp8
-from .incremental import incremental
-from .mla import mla
-from .naive import naive
-from .naive_backward import naive_backward
-from .online_softmax import online_softmax
-from .paged import paged
-from .recompute_decode import recompute_decode
-from .split_kv import split_kv
-from .synonyms import IN_RUN
-from .unfused_chain import unfused_chain
-from .unfused_chain_backward import unfused_chain_backward
+from . import registry
+from .kinds import FOLDER, GROUP, Algorithm
 
-__all__ = [
-    "APPROXIMATE",
-    "BACKWARD",
-    "BASICS",
-    "DECODING",
-    "FORWARD",
-    "GROUPS",
-    "algorithms",
-    "bigbird",
-    "block_diagonal",
-    "block_sparse",
-    "dynamic_conv",
-    "flash1",
-    "flash1_backward",
-    "flash2",
-    "flash2_backward", "flash3_fp8",
-    "incremental",
-    "layer_norm",
-    "linformer",
-    "local_global",
-    "longformer",
-    "mla",
-    "naive",
-    "naive_backward",
-    "online_softmax",
-    "orthogonal_features",
-    "paged",
-    "performer",
-    "recompute_decode",
-    "row_sum",
-    "split_kv",
-    "tiled_matmul",
-    "transpose",
-    "unfused_chain",
-    "unfused_chain_backward",
-]  # fmt: skip
+__all__ = ["APPROXIMATE", "BACKWARD", "BASICS", "DECODING", "FORWARD", "GROUPS", "Algorithms", "algorithms", "module_of"]
 
-FORWARD = (unfused_chain, naive, online_softmax, flash1, flash2, split_kv)  # of any Q, K, V; from the one that moves most bytes on
-DECODING = (recompute_decode, incremental)  # causal attention of Q, K, V, step by step
-BACKWARD = (unfused_chain_backward, naive_backward, flash1_backward, flash2_backward)
+KINDS: Mapping[str, str] = registry.__annotations__
+"""Name -> kind, in the order of the registry."""
 
-GROUPS: dict[str, tuple[Callable[..., Any], ...]] = {
-    "exact": (*FORWARD, block_sparse),
-    "decoding": DECODING,
-    "of other inputs": (paged, mla, flash3_fp8),
-    "approximate": APPROXIMATE,
-    "backward": BACKWARD,
-    "basics": BASICS,
+
+def _names(kind: str) -> tuple[str, ...]:
+    return tuple(name for name, its in KINDS.items() if its == kind)
+
+
+FORWARD, DECODING, APPROXIMATE, BACKWARD, BASICS = map(_names, ("Forward", "Decoding", "Approximate", "Backward", "Basic"))
+
+GROUPS: Mapping[str, tuple[str, ...]] = {
+    group: tuple(name for name, kind in KINDS.items() if GROUP[kind] == group) for group in dict.fromkeys(GROUP.values())
 }
-"""What an algorithm is for -> the algorithms."""
+"""What algorithms are for -> their names."""
 
-algorithms: dict[str, Callable[..., Any]] = {f.__name__: f for group in GROUPS.values() for f in group}
-"""Name -> function."""
 
-for _algorithm in algorithms.values():  # so that the machine refuses another option before it begins
-    vars(_algorithm).update(options=OPTIONS, synonyms=IN_RUN)
+def module_of(name: str) -> str:
+    """The module of an algorithm, relative to this package: `.flash2`, `.basics.transpose`."""
+    return f"{FOLDER.get(KINDS[name], '')}.{name}"
+
+
+class Algorithms(Mapping[str, Algorithm]):
+    """Name -> function. Names are known from the registry; a function loads when it is asked for."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._loaded: dict[str, Algorithm | None] = dict.fromkeys(names)
+
+    def __getitem__(self, name: str) -> Algorithm:
+        function = self._loaded[name]
+        if function is None:
+            function = self._loaded[name] = _load(name)
+        return function
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._loaded)
+
+    def __len__(self) -> int:
+        return len(self._loaded)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._loaded  # a Mapping's own would load it
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} algorithms: {', '.join(self)}>"
+
+
+def _load(name: str) -> Algorithm:
+    """The function, which says what its **options are, so that the machine refuses another before it begins."""
+    from ..score_options import OPTIONS  # noqa: PLC0415
+    from .synonyms import IN_RUN  # noqa: PLC0415
+
+    function: Algorithm = getattr(importlib.import_module(module_of(name), __name__), name)
+    vars(function).update(options=OPTIONS, synonyms=IN_RUN)
+    return function
+
+
+algorithms = Algorithms(KINDS)
+"""Name -> function, of every algorithm."""

@@ -8,7 +8,7 @@ from ..hierarchy.checks import array, instance, named, shown
 from ..hierarchy.dtypes import Array, accumulation_type, scores_type
 from ..hierarchy.machine import Machine
 from ..hierarchy.run import Run
-from ..kernels import APPROXIMATE, DECODING, FORWARD, algorithms, block_sparse
+from ..kernels import BACKWARD, GROUPS, algorithms
 from ..score_options import ASKED
 from .cases import stored_by_forward
 from .defaults import ELSEWHERE
@@ -31,7 +31,7 @@ def attention(
     numbers (Tr, Tc), 0 skip, 1 full, 2 partial (where `mask` says), for `block_sparse`. dropout, rng: the same whole number drops the
     same weights. blocks: Br, Bc, splits, and what else the algorithm takes. ValueError or TypeError names what does not fit.
     """
-    known = {f.__name__: f for f in (*FORWARD, *DECODING, block_sparse, *APPROXIMATE)}
+    known = {name: algorithms[name] for group in ("exact", "decoding", "approximate") for name in GROUPS[group]}
     named("algorithm", algorithm, known, ELSEWHERE)
     if block_mask is not None:
         blocks["block_mask"] = block_mask
@@ -55,7 +55,7 @@ def attention_backward(
     (`return_P=True`); made by a run of it, which is not counted, unless given. options: those of `sa.attention`, the same as forward,
     an rng that is a whole number included. ValueError for an algorithm without a backward pass.
     """
-    known = {name.removesuffix("_backward"): f for name, f in algorithms.items() if name.endswith("_backward")}
+    known = {name.removesuffix("_backward"): algorithms[name] for name in BACKWARD}
     instance("algorithm", algorithm, str, f"give a name, as {next(iter(known))!r}")
     if algorithm not in known:
         raise ValueError(f"{algorithm} has no backward pass; those that have: {', '.join(known)}")

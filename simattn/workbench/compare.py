@@ -13,7 +13,7 @@ from ..hierarchy.dtypes import Array, accumulation_type
 from ..hierarchy.errors import unknown
 from ..hierarchy.machine import Machine
 from ..hierarchy.run import Run
-from ..kernels import BASICS, algorithms, flash3_fp8, mla, paged
+from ..kernels import BASICS, GROUPS, algorithms
 from ..reference.problem import Problem
 from ..reference.truth import Error
 from ..reference.verdict import Judgement
@@ -26,7 +26,7 @@ from .inputs import check_names, check_values, checked_machine, checked_qkv, par
 from .options import Options, elementwise
 from .work import refuse_beyond_memory
 
-OTHER_INPUTS = (paged, mla, flash3_fp8, *BASICS)  # than Q, K and V: `gpu.run` runs them
+OTHER_INPUTS = (*GROUPS["of other inputs"], *BASICS)  # than Q, K and V: `gpu.run` runs them
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ def compare(
     """
     machine = checked_machine(machine)
     flag("backward", backward)
-    taken = {name: f for name, f in algorithms.items() if f not in OTHER_INPUTS and name.endswith("_backward") == backward}
+    taken = {name: algorithms[name] for name in algorithms if name not in OTHER_INPUTS and name.endswith("_backward") == backward}
     known = {name.removesuffix("_backward"): f for name, f in taken.items()}
     names = _listed(names, known, backward)
     if dO is not None and not backward:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from ..hierarchy.dtypes import storage_type
-from ..kernels import orthogonal_features
+from ..kernels.approximate.features import orthogonal_features
 from ..reference.problem import Problem
 
 DEFAULTS: Mapping[str, str] = {

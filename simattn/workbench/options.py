@@ -10,7 +10,7 @@ from ..hierarchy.checks import array, kind, native, shown
 from ..hierarchy.dtypes import STORAGE, Array
 from ..hierarchy.errors import unknown
 from ..hierarchy.given import each
-from ..kernels import DECODING
+from ..kernels import DECODING, algorithms
 from ..kernels.synonyms import SYNONYMS
 from ..score_options import ASKED, ScoreOptions
 
@@ -48,7 +48,7 @@ class Options(ScoreOptions):
     def for_run(self, algorithm: Callable[..., Any] | None = None, heads: int = 1, n_q: int = 1) -> dict[str, Any]:
         """The options that are not at their defaults, for `gpu.run`. An algorithm that packs groups takes a bias or mask of all rows."""
         given = self.given()
-        if algorithm in DECODING and not self.causal:
+        if algorithm in [algorithms[name] for name in DECODING] and not self.causal:
             raise ValueError(
                 f"{getattr(algorithm, '__name__', '')} decodes, and a token sees only those before it: give causal=True"
             )

@@ -10,7 +10,8 @@ import numpy as np
 from ..hierarchy.catalogue import machine as catalogue_machine
 from ..hierarchy.dtypes import Array
 from ..hierarchy.machine import Machine
-from ..kernels import algorithms, orthogonal_features
+from ..kernels import algorithms
+from ..kernels.approximate.features import orthogonal_features
 from ..reference.problem import Problem
 from ..reference.truth import attention_truth, error
 from ..text.progress import Progress

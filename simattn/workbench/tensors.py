@@ -36,15 +36,15 @@ def read_qkv(path: str | Path) -> tuple[Array, Array, Array]:
         raise TensorFileError(f"{path}: {_kind(path)}; give a .npz or .safetensors file that holds Q, K and V")
     if not path.is_file():
         raise TensorFileError(f"{path}: {_kind(path)}; give a {path.suffix} file that holds Q, K and V")
-    tensors = reader(path)
+    found = reader(path)
     try:
-        checked_qkv(**tensors)
+        checked_qkv(**found)
     except (TypeError, ValueError) as error:
         raise TensorFileError(f"{path}: {error}") from None
-    return tensors["Q"], tensors["K"], tensors["V"]
+    return found["Q"], found["K"], found["V"]
 
 
-def shipped_qkv() -> tuple[Array, Array, Array]:
+def tensors() -> tuple[Array, Array, Array]:
     """Q, K, V (1, 12, 512, 32), float16: a layer of all-MiniLM-L6-v2 reading the Declaration of Independence."""
     with as_file(files("simattn") / "data" / SHIPPED) as path:
         return read_qkv(path)

@@ -6,7 +6,9 @@ pairs of a row block and a key block: P how many, R the sum of rows, C of keys, 
 that a mask cuts through.
 """
 
+import importlib
 import inspect
+import pkgutil
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,19 +20,13 @@ from ...hierarchy.errors import unknown
 from ..problem import Problem
 from ..sums import Ints, blocks_in
 from ..symbols import Symbols
-from . import approximate, basics, decoding, flash, flash_backward, stored, stored_backward
+from .lines import FORMS
+from .stored import longest_row
 
-FORMS = {
-    f.__name__: f
-    for f in (
-        stored.unfused_chain, stored.naive, stored.online_softmax, flash.flash1, flash.flash2, flash.split_kv, flash.block_sparse,
-        decoding.recompute_decode, decoding.incremental, decoding.paged, decoding.mla, flash.flash3_fp8, stored_backward.unfused_chain_backward,
-        stored_backward.naive_backward, flash_backward.flash1_backward, flash_backward.flash2_backward, *approximate.FORMS,
-        *basics.FORMS,
-    )
-}  # fmt: skip
-PACKED = ("split_kv", "incremental", "paged", "mla")
-CAUSAL = ("recompute_decode", "incremental")  # by what they do, whatever the problem says
+__all__ = ["FORMS", "Form", "closed_form", "closed_form_of_steps"]
+
+for _module in pkgutil.iter_modules(__path__):  # each registers its forms
+    importlib.import_module(f".{_module.name}", __name__)
 
 
 @dataclass(frozen=True)
@@ -66,19 +62,17 @@ def closed_form(
         raise ValueError(
             f"block_mask has shape {(len(kinds), len(kinds[0]))}: blocks of {Br} × {Bc} make {made}; give other Br and Bc"
         )
-    if algorithm in CAUSAL:
+    formula = FORMS[algorithm]
+    if formula.causal:
         problem = replace(problem, causal=True)
     return Form(
-        *FORMS[algorithm](
-            Symbols(problem, Br, Bc, sram=sram, splits=splits, packed=algorithm in PACKED, steps=steps, tokens=tokens),
-            **own,
-        )
+        *formula.of(Symbols(problem, Br, Bc, sram=sram, splits=splits, packed=formula.packed, steps=steps, tokens=tokens), **own)
     )
 
 
 def _check_own(algorithm: str, own: dict[str, Any], n_k: int) -> None:
     """TypeError or ValueError for an argument that the form does not take, lacks, or cannot have."""
-    takes = list(inspect.signature(FORMS[algorithm]).parameters.values())[1:]
+    takes = list(inspect.signature(FORMS[algorithm].of).parameters.values())[1:]
     for name in own:
         if name not in [p.name for p in takes]:
             common = ["Br", "Bc", "sram", "splits", "steps", "tokens"]
@@ -98,15 +92,15 @@ def closed_form_of_steps(algorithm: str, problem: Problem, lengths: Ints, splits
     splits: of each run. A form is linear in its sums, so the sums of many runs make one form, where they split the keys alike and
     either all or none of them hold a row of S at once. `paged`: n_k is what the pages have room for.
     """
-    y = Symbols(problem, Br, Bc, sram=sram)
-    group = 2 * splits + (lengths <= stored.longest_row(y))
+    y, formula = Symbols(problem, Br, Bc, sram=sram), FORMS[algorithm]
+    group = 2 * splits + (lengths <= longest_row(y))
     forms = []
     for one in np.unique(group):
         n = lengths[group == one]
         most = int(n.max())
         p = replace(problem, n_k=blocks_in(most, Bc) * Bc if algorithm == "paged" else most, kv_len=most)
-        symbols = Symbols(p, Br, Bc, sram=sram, splits=int(one) // 2, packed=algorithm in PACKED, lengths=n)
-        forms.append(Form(*FORMS[algorithm](symbols)))
+        symbols = Symbols(p, Br, Bc, sram=sram, splits=int(one) // 2, packed=formula.packed, lengths=n)
+        forms.append(Form(*formula.of(symbols)))
     kernels = {name: KernelCounts() for form in forms for name in form.kernels}
     for form in forms:
         kernels |= {name: kernels[name] + k for name, k in form.kernels.items()}

@@ -1,7 +1,7 @@
 """Closed forms of the algorithms that are not exact. Each lists its terms in the order of the algorithm's lines."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +10,8 @@ from ...hierarchy.counts import KernelCounts
 from ..sums import Rows, Sums
 from ..symbols import Symbols
 from .flash import flash_kernel, flash_loop
-from .lines import Kernels, Lines, over
+from .lines import Kernels, Lines, form, over
+from .performer import quotient
 
 Key = tuple[int, int]  # the first key of a block, and the first after it
 
@@ -23,10 +24,12 @@ def within_blocks(y: Symbols, block: int) -> Sums:
     return Sums.of(y.visited(r, [(b + i, b + i + r - 1)], start=b, stop=b + block), y.Bc)
 
 
+@form()
 def block_diagonal(y: Symbols, block: int) -> Kernels:
     return {"block_diagonal": over(y.lanes, flash_kernel(y, within_blocks(y, block), y.s))}, 0
 
 
+@form()
 def local_global(y: Symbols, block: int) -> Kernels:
     v, n, s, a, d, d_v = within_blocks(y, block), y.n, y.s, y.a, y.d, y.d_v
     T = n // block
@@ -81,6 +84,7 @@ def sparse(y: Symbols, shown: Callable[[Key, Key], bool]) -> tuple[Sums, list[tu
     return Sums.of(Rows(*np.array(rows).T), y.Bc), pairs
 
 
+@form()
 def longformer(y: Symbols, one_sided: int = 256, global_tokens: int = 0) -> Kernels:
     w, g = one_sided, global_tokens
 
@@ -100,6 +104,7 @@ def longformer(y: Symbols, one_sided: int = 256, global_tokens: int = 0) -> Kern
     return {"longformer": over(y.lanes, flash_kernel(y, v, y.s) + L.kernel(0, 0))}, 0
 
 
+@form()
 def bigbird(y: Symbols, global_blocks: int = 2, window_blocks: int = 3, random_blocks: int = 3, seed: int = 0) -> Kernels:
     """Blocks of Br = Bc tokens; the pattern is a boolean matrix, of which each row draws its random blocks."""
     T, rng = y.n // y.Br, np.random.default_rng(seed)
@@ -113,6 +118,7 @@ def bigbird(y: Symbols, global_blocks: int = 2, window_blocks: int = 3, random_b
     return {"bigbird": over(y.lanes, flash_kernel(y, v, y.s))}, 0
 
 
+@form()
 def linformer(y: Symbols, k: int) -> Kernels:
     n, d, d_v, s, a, p = y.p.n_k, y.d, y.d_v, y.s, y.a, y.p
     columns, steps, L = math.ceil(k / y.Bc), math.ceil(n / y.Br), Lines()
@@ -128,93 +134,7 @@ def linformer(y: Symbols, k: int) -> Kernels:
     return {"project": over(p.kv_lanes, project), "linformer": over(y.lanes, attend)}, p.kv_lanes * s * (d + d_v) * k
 
 
-def phi(L: Lines, y: Symbols, m: int, n: int, tiles: int) -> None:
-    """The features of n rows, by `tiles` tiles; W is on chip."""
-    d, s, a = y.d, y.s, y.a
-    L.vector(y.cast * d * n, y.cast * s * d * n, y.cast * a * d * n)
-    L.vector(d * n, 2 * a * d * n, a * d * n)
-    L.vector(d * n, a * d * n, a * n)
-    L.vector(n, a * n, a * n)
-    L.matmul(d * m * n, s * d * (n + m * tiles), a * m * n)
-    L.vector(m * n, a * m * n, a * m * n)
-    L.vector(m * n, a * (m + 1) * n, a * m * n)
-    L.exp(m * n, a * m * n, a * m * n)
-    L.vector(m * n, a * m * n, a * m * n)
-
-
-def phi_peak(y: Symbols, m: int, r: int) -> int:
-    """The rows, and either their copy and the squares' sum, or that sum and the products; without W."""
-    return r * y.d * y.s + r * y.a + r * y.a * max(y.d, m)
-
-
-def sums(L: Lines, y: Symbols, m: int, n: int, tiles: int) -> None:
-    """S and z of the features and the values of n keys."""
-    d_v, s, a = y.d_v, y.s, y.a
-    L.load(s * d_v * n)
-    L.vector(y.cast * d_v * n, y.cast * s * d_v * n, y.cast * a * d_v * n)
-    L.matmul(m * d_v * n, a * (m + d_v) * n, a * m * d_v * tiles)
-    L.vector(m * d_v * tiles, 2 * a * m * d_v * tiles, a * m * d_v * tiles)
-    L.vector(m * n, a * m * n, a * m * tiles)
-    L.vector(m * tiles, 2 * a * m * tiles, a * m * tiles)
-
-
-def quotient(L: Lines, y: Symbols, n: int) -> None:
-    """O and the log of n rows, of numerators and denominators."""
-    d_v, s, a = y.d_v, y.s, y.a
-    L.vector(d_v * n, a * (d_v + 1) * n, a * d_v * n)
-    L.store(a * d_v * n, s * d_v * n)
-    L.exp(n, a * n, a * n)
-    L.store(a * n, a * n)
-
-
-def performer(y: Symbols, m: int) -> Kernels:
-    if y.p.causal:
-        return {"prefix_sums": over(y.lanes, _prefix_sums(y, m))}, 0
-    n, n_k, d, d_v, s, a = y.n, y.p.n_k, y.d, y.d_v, y.s, y.a
-    W, state, T, c, L = m * d * s, m * (d_v + 1) * a, math.ceil(n_k / y.Bc), min(y.Bc, n_k), Lines()
-    L.load(W)
-    L.fill(state)
-    L.load(s * d * n_k)
-    phi(L, y, m, n_k, T)
-    sums(L, y, m, n_k, T)
-    L.store(state, state)
-    later = W * (T > 1) + c * m * a + max(m * a, c * d_v * (s + y.cast * a))
-    kernels = {"sums": over(y.p.kv_lanes, L.kernel(1, state + max(W + phi_peak(y, m, c), later)))}
-    T, r, L = math.ceil(n / y.Br), min(y.Br, n), Lines()
-    L.load(s * d * n + W * T)
-    phi(L, y, m, n, T)
-    L.load(state * T)
-    L.matmul(m * n, a * m * (n + T), a * n)
-    L.matmul(m * d_v * n, a * m * (n + d_v * T), a * d_v * n)
-    quotient(L, y, n)
-    kernels["divide"] = over(y.lanes, L.kernel(T, max(W + phi_peak(y, m, r), a * (r * m + m * d_v + r * (d_v + 1)))))
-    return kernels, y.p.kv_lanes * state
-
-
-def _prefix_sums(y: Symbols, m: int) -> KernelCounts:
-    n, d, d_v, s, a = y.n, y.d, y.d_v, y.s, y.a
-    W, state, T, r, L = m * d * s, m * (d_v + 1) * a, math.ceil(n / y.Br), min(y.Br, n), Lines()
-    A = sum(min(y.Br, n - i) ** 2 for i in range(0, n, y.Br))
-    L.load(W)
-    L.fill(state)
-    L.load(2 * s * d * n)
-    phi(L, y, m, n, T)
-    phi(L, y, m, n, T)
-    L.matmul(m * A, 2 * a * m * n, a * A)
-    L.vector(A, 0, 0)
-    L.vector(A, a * A, a * A)
-    L.vector(A, a * A, a * n)  # rowsum
-    L.matmul(m * n, a * m * (n + T), a * n)
-    L.vector(n, 2 * a * n, a * n)
-    L.matmul(m * d_v * n, a * m * (n + d_v * T), a * d_v * n)
-    L.matmul(d_v * A, a * (A + d_v * n), a * d_v * n)
-    L.vector(d_v * n, 2 * a * d_v * n, a * d_v * n)
-    quotient(L, y, n)
-    sums(L, y, m, n, T)
-    at_output = W * (T > 1) + a * r * (2 * m + 2 * d_v + r + 1)  # f, g, V, O, A, l
-    return L.kernel(1, state + max(W + r * m * a + phi_peak(y, m, r), at_output))
-
-
+@form()
 def dynamic_conv(y: Symbols, width: int) -> Kernels:
     n, d, d_v, s, a, w = y.n, y.d, y.d_v, y.s, y.a, width
     after = 0 if y.p.causal else (w - 1) // 2
@@ -244,6 +164,3 @@ def dynamic_conv(y: Symbols, width: int) -> Kernels:
     L.fill(a * d_v * n)
     L.store(a * d_v * n, s * d_v * n)
     return {"dynamic_conv": over(y.lanes, L.kernel(tiles, peak))}, 0
-
-
-FORMS: Sequence[Callable[..., Kernels]] = (block_diagonal, local_global, longformer, bigbird, linformer, performer, dynamic_conv)

@@ -3,9 +3,10 @@
 import math
 
 from ..symbols import Symbols
-from .lines import Kernels, Lines, over
+from .lines import Kernels, Lines, form, over
 
 
+@form()
 def row_sum(y: Symbols) -> Kernels:
     m, n, s, a = y.p.n_q, y.p.d, y.s, y.a
     steps = m * math.ceil(n / y.Bc)
@@ -19,6 +20,7 @@ def row_sum(y: Symbols) -> Kernels:
     return _kernel("row_sum", y, L, math.ceil(m / y.Br), s * r * c + 2 * a * r)
 
 
+@form()
 def transpose(y: Symbols) -> Kernels:
     m, n, s = y.p.n_q, y.p.d, y.s
     L = Lines()
@@ -27,6 +29,7 @@ def transpose(y: Symbols) -> Kernels:
     return _kernel("transpose", y, L, math.ceil(m / y.Br) * math.ceil(n / y.Bc), s * min(y.Br, m) * min(y.Bc, n))
 
 
+@form()
 def tiled_matmul(y: Symbols, *, Bk: int = 32) -> Kernels:
     m, n, k, s, a = y.p.n_q, y.p.n_k, y.p.d, y.s, y.a
     Tr, Tc, Tk = math.ceil(m / y.Br), math.ceil(n / y.Bc), math.ceil(k / Bk)
@@ -41,6 +44,7 @@ def tiled_matmul(y: Symbols, *, Bk: int = 32) -> Kernels:
     return _kernel("tiled_matmul", y, L, Tr * Tc, a * r * c + s * (r + c) * min(Bk, k))
 
 
+@form()
 def layer_norm(y: Symbols) -> Kernels:
     N, d, s, a = y.p.n_q, y.p.d, y.s, y.a
     T, x = math.ceil(N / y.Br), N * d
@@ -67,6 +71,3 @@ def _mean(L: Lines, rows: int, columns: int, size: int, a: int) -> None:
 
 def _kernel(name: str, y: Symbols, L: Lines, programs: int, peak: int) -> Kernels:
     return {name: over(y.lanes, L.kernel(programs, peak))}, 0
-
-
-FORMS = (row_sum, transpose, tiled_matmul, layer_norm)

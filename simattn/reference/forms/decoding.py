@@ -8,18 +8,21 @@ from ...hierarchy.counts import KernelCounts
 from ..sums import Kind, Sums, blocks_in, total
 from ..symbols import Symbols
 from .flash import flash_end, flash_kernel, flash_loop, flash_peak, splitted
-from .lines import Kernels, Lines, over
+from .lines import Kernels, Lines, form, over
 
 
+@form(packed=True)
 def paged(y: Symbols) -> Kernels:
     """The splits share the table's pages, of which the sequence may fill some only."""
     return splitted(y, "paged", y.sums(room=y.room), ints=1)
 
 
+@form(packed=True)
 def mla(y: Symbols) -> Kernels:
     return {"mla": over(y.lanes, flash_kernel(y, y.sums(), y.s, shared=True))}, 0
 
 
+@form(causal=True)
 def recompute_decode(y: Symbols) -> Kernels:
     kernels: dict[str, KernelCounts] = {}
     if y.prompt:
@@ -55,6 +58,7 @@ def _prefixes(y: Symbols) -> Sums:
     )  # fmt: skip
 
 
+@form(packed=True, causal=True)
 def incremental(y: Symbols) -> Kernels:
     """With K and V of the prompt and of each step copied into the cache."""
     p, s, width, group = y.p, y.s, y.d + y.d_v, y.p.group

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from ...hierarchy.counts import KernelCounts
 from ..sums import Kind, Pair, Sums, pairs, visited_keys
 from ..symbols import Symbols
-from .lines import Kernels, Lines, drop, over, scores
+from .lines import Kernels, Lines, drop, form, over, scores
 
 
 def flash_loop(L: Lines, y: Symbols, v: Sums, *, shared: bool = False) -> None:
@@ -71,10 +71,12 @@ def flash_kernel(y: Symbols, v: Sums, out: int, *, shared: bool = False) -> Kern
     return L.kernel(v.T, flash_peak(y, v, shared=shared))
 
 
+@form()
 def flash2(y: Symbols) -> Kernels:
     return {"flash2": over(y.lanes, flash_kernel(y, y.sums(), y.s))}, 0
 
 
+@form(packed=True)
 def split_kv(y: Symbols) -> Kernels:
     return splitted(y, "partial", y.sums(room=y.lengths))
 
@@ -103,12 +105,14 @@ def splitted(y: Symbols, name: str, v: Sums, ints: int = 0) -> Kernels:
     return kernels, y.lanes * n * a * y.n * (d_v + 1)
 
 
+@form()
 def flash1(y: Symbols) -> Kernels:
     b = y.rows()
     kernel = _flash1_kernel(y, Sums.of(b, y.Bc), pairs(b, y.Bc, y.n_k), 0)
     return {"flash1": over(y.lanes, kernel)}, y.lanes * 2 * y.a * y.n
 
 
+@form()
 def block_sparse(y: Symbols) -> Kernels:
     kernel = _flash1_kernel(y, *y.under_block_mask(), y.sums().P)
     return {"block_sparse": over(y.lanes, kernel)}, y.lanes * 2 * y.a * y.n
@@ -165,6 +169,7 @@ def _flash1_kernel(y: Symbols, v: Sums, pairs: Sequence[Pair], entries: int) -> 
     return L.kernel(1, max([closing, *map(peak, pairs)]))
 
 
+@form()
 def flash3_fp8(y: Symbols) -> Kernels:
     """FlashAttention-2's lines, and a factor for each block of Q, K and V; O in bfloat16."""
     v, L, a, d_v, factor = y.sums(), Lines(), y.a, y.d_v, 4

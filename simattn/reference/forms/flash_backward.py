@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 from ..sums import Pair, Sums, pairs, visited_keys
 from ..symbols import Symbols
 from .gradient import atomic, gather, shared
-from .lines import Kernels, Lines, drop, over, scores, uncap
+from .lines import Kernels, Lines, drop, form, over, scores, uncap
 
 
+@form()
 def flash2_backward(y: Symbols) -> Kernels:
     d, d_v, s, a, N = y.d, y.d_v, y.s, y.a, y.n
     L = Lines()
@@ -47,6 +48,7 @@ def flash2_backward(y: Symbols) -> Kernels:
     return kernels, footprint
 
 
+@form()
 def flash1_backward(y: Symbols) -> Kernels:
     d, d_v, s, a = y.d, y.d_v, y.s, y.a
     v, visited = _visited(y)

@@ -1,12 +1,39 @@
 """The words of the closed forms: what each kind of line costs, by docs/counting.md, summed over all the times that it is executed."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from ...hierarchy.counts import COUNTS, KernelCounts
 from ..sums import Sums
 from ..symbols import Symbols
 
 Kernels = tuple[dict[str, KernelCounts], int]  # counts by kernel, and the footprint, over all lanes
+
+
+@dataclass(frozen=True)
+class Formula:
+    """The closed form of an algorithm. packed: the queries of a group are rows of one tile. causal: by what the algorithm does,
+    whatever the problem says."""
+
+    of: Callable[..., Kernels]
+    packed: bool
+    causal: bool
+
+
+F = TypeVar("F", bound=Callable[..., Kernels])
+FORMS: dict[str, Formula] = {}
+"""Algorithm -> formula."""
+
+
+def form(*, packed: bool = False, causal: bool = False) -> Callable[[F], F]:
+    """Makes a function the closed form of the algorithm of its name."""
+
+    def registered(function: F) -> F:
+        FORMS[function.__name__] = Formula(function, packed, causal)
+        return function
+
+    return registered
 
 
 @dataclass

@@ -5,9 +5,10 @@ from collections.abc import Callable
 from ...hierarchy.counts import KernelCounts
 from ..sums import Kind, Sums
 from ..symbols import Symbols
-from .lines import Kernels, Lines, after_scale, drop, over, scores
+from .lines import Kernels, Lines, after_scale, drop, form, over, scores
 
 
+@form()
 def online_softmax(y: Symbols) -> Kernels:
     v = y.sums()
     d, d_v, s, a, z = y.d, y.d_v, y.s, y.a, y.z
@@ -75,6 +76,7 @@ def _weighted(L: Lines, y: Symbols, v: Sums, cast: int, size: int) -> None:
     L.vector(y.d_v * v.R, 2 * y.a * y.d_v * v.R, y.a * y.d_v * v.R)
 
 
+@form()
 def naive(y: Symbols) -> Kernels:
     v = y.sums()
     d, d_v, s, a, z = y.d, y.d_v, y.s, y.a, y.z
@@ -101,6 +103,7 @@ def output_peak(y: Symbols, v: Sums) -> int:
     return v.peak(lambda b: b.r * d_v * a + max(b.r * b.c * z, b.r * b.c * s + b.c * d_v * s))
 
 
+@form()
 def unfused_chain(y: Symbols) -> Kernels:
     p, d, d_v, s, a, z = y.p, y.d, y.d_v, y.s, y.a, y.z
     v = y.sums(dense=True)

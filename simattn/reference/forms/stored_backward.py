@@ -6,9 +6,10 @@ from ...hierarchy.counts import KernelCounts
 from ..sums import Kind, Sums
 from ..symbols import Symbols
 from .gradient import gather, shared
-from .lines import Kernels, Lines, drop, over, uncap
+from .lines import Kernels, Lines, drop, form, over, uncap
 
 
+@form()
 def naive_backward(y: Symbols) -> Kernels:
     v, L = y.sums(), Lines()
     kernels = _unfused(y, v, regenerated=y.p.dropout)
@@ -21,6 +22,7 @@ def naive_backward(y: Symbols) -> Kernels:
     return kernels, y.lanes * 2 * y.z * y.n * y.p.n_k + shared(kernels, y)
 
 
+@form()
 def unfused_chain_backward(y: Symbols) -> Kernels:
     v, L, z = y.sums(dense=True), Lines(), y.z
     kernels = _unfused(y, v, regenerated=False)

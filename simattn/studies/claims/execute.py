@@ -20,7 +20,7 @@ from ...reference.verdict import TIMES
 from ...workbench.cases import Forward
 from ...workbench.inputs import parameters
 from ...workbench.options import Options
-from ...workbench.tensors import shipped_qkv
+from ...workbench.tensors import tensors
 from ..reproduce.execute import forward, how
 from .claim import Quantity
 from .published import LENGTHS
@@ -105,7 +105,7 @@ class Real:
 
 @cache
 def real() -> Real:
-    Q, K, V = (x[:, :HEADS] for x in shipped_qkv())
+    Q, K, V = (x[:, :HEADS] for x in tensors())
     case = Forward(Q, K, V, Options.of(Q, K))
     truth, moments = case.bounded()
     return Real(Q, K, V, truth, TIMES * float(moments.output(truth.O, Rounding()).likely.max()))

@@ -7,7 +7,8 @@ import numpy as np
 
 from ...hierarchy.dtypes import Array
 from ...hierarchy.run import Run
-from ...kernels import algorithms, orthogonal_features
+from ...kernels import algorithms
+from ...kernels.approximate.features import orthogonal_features
 from ...reference.problem import Problem
 from ...reference.truth import attention_truth
 from ...reference.truth import error as error_against

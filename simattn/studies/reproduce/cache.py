@@ -6,7 +6,7 @@ import numpy as np
 
 from ...hierarchy.catalogue import machine
 from ...hierarchy.run import Run
-from ...kernels import mla
+from ...kernels import algorithms
 from ...reference.problem import Problem
 from .execute import forward, how
 from .row import Row
@@ -52,7 +52,7 @@ def rows() -> Iterator[Row]:
 def latent() -> Run:
     """A decode step of DeepSeek-V2's heads, whose tiles fit an H100."""
     Q, C = (np.zeros((1, heads, n, LATENT + ROPE), np.float16) for heads, n in ((HEADS, 1), (1, KEYS)))
-    return machine("h100-sxm").run(mla, Q, C, scale=(128 + ROPE) ** -0.5, latent=LATENT, Br=128, Bc=16)
+    return machine("h100-sxm").run(algorithms["mla"], Q, C, scale=(128 + ROPE) ** -0.5, latent=LATENT, Br=128, Bc=16)
 
 
 def stored(*, layers: int, heads: int, kv_heads: int) -> tuple[float, str]:

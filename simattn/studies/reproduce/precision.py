@@ -7,7 +7,7 @@ import numpy as np
 
 from ...hierarchy.dtypes import Array
 from ...hierarchy.machine import Machine
-from ...kernels import flash2, flash3_fp8, naive
+from ...kernels import algorithms
 from ...workbench.quantize import hadamard, quantize
 from .row import Row
 
@@ -28,11 +28,11 @@ def half(*qkv: Array) -> QKV:
 
 
 def standard(Q: Array, K: Array, V: Array) -> Array:
-    return ROOMY.run(naive, *half(Q, K, V), Br=BLOCK, Bc=KEYS).output
+    return ROOMY.run(algorithms["naive"], *half(Q, K, V), Br=BLOCK, Bc=KEYS).output
 
 
 def flash(Q: Array, K: Array, V: Array) -> Array:
-    return ROOMY.run(flash2, *half(Q, K, V), Br=BLOCK, Bc=BLOCK).output
+    return ROOMY.run(algorithms["flash2"], *half(Q, K, V), Br=BLOCK, Bc=BLOCK).output
 
 
 def per_tensor(Q: Array, K: Array, V: Array) -> Array:
@@ -45,7 +45,7 @@ def fp8(Q: Array, K: Array, V: Array, *, blocks: bool, rotated: bool) -> Array:
     if rotated:
         Q, K = hadamard(Q, K, 0)
     (q, sQ), (k, sK), (v, sV) = (quantize(x, BLOCK if blocks else x.shape[-2]) for x in (Q, K, V))
-    return ROOMY.run(flash3_fp8, q, k, v, sQ=sQ, sK=sK, sV=sV, Br=BLOCK, Bc=BLOCK).output
+    return ROOMY.run(algorithms["flash3_fp8"], q, k, v, sQ=sQ, sK=sK, sV=sV, Br=BLOCK, Bc=BLOCK).output
 
 
 METHODS: dict[str, tuple[float, Callable[[Array, Array, Array], Array], str]] = {
