@@ -34,9 +34,14 @@ if TYPE_CHECKING:
     from .kernels.registry import *
     from .reference.forms import closed_form as closed_form
     from .reference.problem import Problem as Problem
+    from .plots import pareto_figure as pareto_figure
     from .reference.truth import attention_truth as attention_truth
+    from .studies.claims import claims as claims
+    from .studies.fidelity import fidelity as fidelity
+    from .text.units import bytes_text as bytes_text
     from .workbench.attention import attention as attention, attention_backward as attention_backward
     from .workbench.compare import Comparison as Comparison, compare as compare
+    from .workbench.pareto import pareto as pareto
     from .workbench.quantize import hadamard as hadamard, quantize as quantize
     from .workbench.tensors import tensors as tensors
 # isort: on
@@ -59,9 +64,14 @@ else:
         ".kernels.approximate.features": ("orthogonal_features",),
         ".reference.forms": ("closed_form",),
         ".reference.problem": ("Problem",),
+        ".plots": ("pareto_figure",),
         ".reference.truth": ("attention_truth",),
+        ".studies.claims": ("claims",),
+        ".studies.fidelity": ("fidelity",),
+        ".text.units": ("bytes_text",),
         ".workbench.attention": ("attention", "attention_backward"),
         ".workbench.compare": ("Comparison", "compare"),
+        ".workbench.pareto": ("pareto",),
         ".workbench.quantize": ("hadamard", "quantize"),
         ".workbench.tensors": ("tensors",),
     }

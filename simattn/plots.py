@@ -49,7 +49,11 @@ def traffic_figure(comparisons: list[Comparison]) -> Figure:
 
 
 def pareto_figure(paretos: list[Pareto]) -> Figure:
-    """Error against traffic, one panel a set of inputs, one line an algorithm; the Pareto front is dashed, its points ringed."""
+    """Error against traffic, one panel a set of inputs, one line an algorithm; the Pareto front is dashed, its points ringed.
+
+    >>> len(sa.pareto_figure([sa.pareto(machine, Q, K, V, block=32)]).axes)
+    1
+    """
     names = list(dict.fromkeys(point.algorithm for p in paretos for point in p.points))
     with style.context("petroff10"):
         figure = Figure(figsize=(1.2 + 4.4 * len(paretos), 4.4), layout="constrained")

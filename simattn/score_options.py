@@ -63,7 +63,7 @@ class ScoreOptions:
 
 
 OPTIONS = tuple(f.name for f in fields(ScoreOptions))
-"""Their names, as `gpu.run` takes them."""
+"""Their names, as `machine.run` takes them."""
 
 ASKED = tuple("rng" if name == "seed" else name for name in OPTIONS)
 """The same as `sa.attention` takes them, which draws the seed from an rng."""

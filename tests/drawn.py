@@ -45,7 +45,7 @@ def draw_qkv(p, seed=0):
 
 
 def draw_options(p, seed=0):
-    """The options of a problem, as `gpu.run` takes them."""
+    """The options of a problem, as `machine.run` takes them."""
     rng = np.random.default_rng(seed)
     shapes = {"pairs": (1, p.heads, p.n_q, p.n_k), "keys": (1, 1, 1, p.n_k)}
     options = {"causal": p.causal, "offset": p.offset, "window": p.window, "kv_lens": p.kv_len}

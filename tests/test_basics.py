@@ -141,9 +141,9 @@ def test_compare_says_how_to_run_what_takes_other_inputs():
     """A kernel that takes other inputs than Q, K and V is refused with the call that runs it; a slip of the pen finds it, too."""
     Q = np.ones((4, 4), np.float32)
     calls = {
-        "tiled_matmul": "gpu.run(sa.tiled_matmul, A, B)", "layer_norm": "gpu.run(sa.layer_norm, X, gamma, beta)",
-        "transpose": "gpu.run(sa.transpose, X)", "row_sum": "gpu.run(sa.row_sum, X)", "mla": "gpu.run(sa.mla, Q, C, scale=...)",
-        "paged": "gpu.run(sa.paged, Q, sa.pool(K), sa.pool(V), table=..., lens=...)",
+        "tiled_matmul": "machine.run(sa.tiled_matmul, A, B)", "layer_norm": "machine.run(sa.layer_norm, X, gamma, beta)",
+        "transpose": "machine.run(sa.transpose, X)", "row_sum": "machine.run(sa.row_sum, X)", "mla": "machine.run(sa.mla, Q, C, scale=...)",
+        "paged": "machine.run(sa.paged, Q, sa.pool(K), sa.pool(V), table=..., lens=...)",
     }  # fmt: skip
     for name, call in calls.items():
         with pytest.raises(ValueError, match=r"takes other inputs") as caught:

@@ -172,7 +172,7 @@ def test_the_names_that_everybody_tries(theirs, ours):
 
 
 def test_every_synonym_leads_somewhere():
-    """A synonym is no option of ours, but for the seed of gpu.run; and a single word that it leads to is one of ours, or will be."""
+    """A synonym is no option of ours, but for the seed of machine.run; and a single word that it leads to is one of ours, or will be."""
     ours = {"scale", "softcap", "bias", "alibi", "causal", "offset", "kv_lens", "dropout", "rng", "Br", "Bc", "splits"}
     assert not SYNONYMS.keys() & ours
     assert {advice for advice in SYNONYMS.values() if " " not in advice} <= ours | {"sinks", "algorithm", "machine"}
@@ -250,8 +250,8 @@ NAMES = {
     *NAMES.items(), (None, "give a list of names, as ['naive', 'flash2'], not None"), (5, "give a list of names"), ([], "no algorithm"),
     (["Flash2"], "did you mean 'flash2'"), (["NAIVE"], "did you mean 'naive'"), ([" flash2\n"], "did you mean 'flash2'"),
     (["split-kv"], "did you mean 'split_kv'"), ([""], "unknown algorithm ''; known: "), ([sa.flash2], "give a name, as 'flash2', not a function"),
-    ([["naive"]], "give a name"), ([None], "give a name"), (["paged"], "gpu.run(sa.paged"), (["mla"], "gpu.run(sa.mla"),
-    (["flash3_fp8"], "gpu.run(sa.flash3_fp8"), (["naive_backward"], "backward=True"),
+    ([["naive"]], "give a name"), ([None], "give a name"), (["paged"], "machine.run(sa.paged"), (["mla"], "machine.run(sa.mla"),
+    (["flash3_fp8"], "machine.run(sa.flash3_fp8"), (["naive_backward"], "backward=True"),
 ], ids=stable)  # fmt: skip
 def test_names_of_algorithms(names, said):
     """A text for a list, another case, blanks, functions, and algorithms of other inputs: each says what to give."""

@@ -46,7 +46,7 @@ def test_exact_is_exact_and_the_rest_is_not(real):
 
 
 def test_counts_and_errors_are_those_of_a_run(real):
-    """Bytes and FLOPs equal gpu.run's with the same parameters, whatever the weights' values; errors those of its output."""
+    """Bytes and FLOPs equal machine.run's with the same parameters, whatever the weights' values; errors those of its output."""
     Q, K, V = (x[:, :4] for x in tensors())
     O = sa.attention_truth(Q, K, V).O
     for p in real.points:

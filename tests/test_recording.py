@@ -91,11 +91,11 @@ def test_counting_needs_what_steers():
             gpu.peek(sram.load(X))
         return O
 
-    with pytest.raises(TypeError, match=r"peek.*use gpu\.run"):
+    with pytest.raises(TypeError, match=r"peek.*use machine\.run"):
         ROOMY.count(looks, S)
     with pytest.raises(TypeError, match="storage type"):
         sa.spec((3,), "int64")
-    with pytest.raises(TypeError, match=r"is a spec.*gpu\.count"):
+    with pytest.raises(TypeError, match=r"is a spec.*machine\.count"):
         ROOMY.run(sa.flash2, S, S, S)
     for wrong in ((), (0, 4), (2.5, 4), "8", 4.0, (True, 4)):
         with pytest.raises(ValueError, match=r"spec of shape"):

@@ -1,5 +1,6 @@
 """The documents say what the code does, and the repository keeps its own rules."""
 
+import ast
 import contextlib
 import io
 import json
@@ -62,6 +63,33 @@ def test_notebooks_are_committed_without_outputs():
         for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]:
             assert not cell.get("outputs"), notebook.name
             assert cell.get("execution_count") is None, notebook.name
+
+
+def test_notebooks_import_nothing_below_the_public_names():
+    """What a notebook needs of simattn it finds in `sa`, so that a reader learns one name a thing."""
+    for notebook in (ROOT / "notebooks").glob("*.ipynb"):
+        for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]:
+            source = "".join(cell["source"])
+            found = re.findall(r"^[ \t]*(?:from|import) +simattn\b.*", source, re.MULTILINE) if cell["cell_type"] == "code" else []
+            assert set(found) <= {"import simattn as sa"}, f"{notebook.name}: {found}"
+            for name in re.findall(r"\bsa\.(\w+)", source):
+                assert name in sa.__all__, f"{notebook.name}: sa.{name} is not public"
+
+
+def test_gpu_means_an_algorithms_first_argument_alone():
+    """Documents, notebooks, docstrings and messages call a machine `machine`, and run, count and record with it."""
+
+    def told(file):
+        """What a reader reads: of a module, its strings."""
+        text = file.read_text(encoding="utf-8")
+        if file.suffix != ".py":
+            return text
+        return "\n".join(
+            node.value for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        )
+
+    for file in (*ROOT.glob("docs/*.md"), *ROOT.glob("notebooks/*.ipynb"), *(ROOT / "simattn").rglob("*.py")):
+        assert not re.findall(r"(?<![.\w])gpu(?: = sa\.[mM]achine|\.(?:run|count|record)\b)", told(file)), file.name
 
 
 def test_links_in_the_documents_lead_somewhere():

@@ -16,7 +16,7 @@ ALIGNMENT = 64
 def checked(name: str, given: Array | ArraySpec, values: bool) -> Array | ArraySpec:
     """An array as HBM holds it; TypeError or ValueError for another. values: whether a spec will not do."""
     if isinstance(given, ArraySpec) and values:
-        raise TypeError(f"{name} is a spec, which has no values: give an array, or count with gpu.count")
+        raise TypeError(f"{name} is a spec, which has no values: give an array, or count with machine.count")
     x = given if isinstance(given, ArraySpec) else array(name, given, boolean=True)
     if x.ndim not in (1, 2, 4):
         remedy = {0: f"for one number, give float({name})", 3: f"{name}[None] adds a batch of one"}.get(x.ndim, "or (n,) for a row")

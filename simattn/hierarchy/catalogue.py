@@ -14,12 +14,21 @@ FIGURES = ("sms", "mhz", "shared_memory", "registers", "l2", "hbm", "bandwidth",
 
 
 def machines() -> list[Machine]:
-    """Every GPU of the catalogue."""
+    """Every GPU of the catalogue.
+
+    >>> [m.name for m in sa.machines()][:4]
+    ['v100', 't4', 'a100-40gb', 'a100-80gb']
+    """
     return [machine(name) for name in _catalogue() if name != "sources"]
 
 
 def machine(name: str) -> Machine:
-    """A GPU of the catalogue, as a two-level machine: SRAM over HBM. ValueError for a name that is not in it."""
+    """A GPU of the catalogue, as a two-level machine: SRAM over HBM. ValueError for a name that is not in it.
+
+    >>> h100 = sa.machine("h100-sxm")
+    >>> h100.sms, h100.sram // sa.KiB
+    (132, 483)
+    """
     instance("machine", name, str, "give a name of sa.machines(), or a sa.Machine")
     return _machine(name)
 

@@ -26,6 +26,10 @@ WHOLE = 1 << 29  # bytes of all lines
 def load_recording(path: str | Path) -> Recording:
     """A recording that `Recording.save` wrote. RecordingError, in one line, for any other file: its counts are found anew, and what no
     algorithm could have recorded is refused.
+
+    >>> machine.record(sa.flash2, *[sa.spec((64, 32))] * 3, Br=32, Bc=32).save("flash2.json.gz")
+    >>> sa.load_recording("flash2.json.gz").run(Q, K, V).hbm_read
+    40960
     """
     path = Path(path)
     try:
@@ -43,7 +47,7 @@ def _read(path: Path) -> Recording:
         lines = _lines(file)
         header = _object(next(lines, None), "first line")
         if header.get("format") != FORMAT:
-            raise RecordingError("no recording of simattn: record one with gpu.record(...).save(file)")
+            raise RecordingError("no recording of simattn: record one with machine.record(...).save(file)")
         if header.get("version") != VERSION:
             raise RecordingError(f"version {header.get('version')!r} of the format; this simattn reads {VERSION}: record it anew")
         machine = Machine(**_object(header["machine"], "machine"))

@@ -5,7 +5,14 @@ from collections.abc import Iterable, Mapping
 
 
 class SramOverflow(MemoryError):
-    """A thread block's working set exceeds the on-chip capacity. `needed` and `capacity` are in bytes."""
+    """A thread block's working set exceeds the on-chip capacity. `needed` and `capacity` are in bytes.
+
+    >>> try:
+    ...     sa.Machine(name="small", sram=8 * sa.KiB).run(sa.flash2, Q, K, V, Br=64, Bc=64)
+    ... except sa.SramOverflow as error:
+    ...     print(error.needed, error.capacity)
+    32768 8192
+    """
 
     def __init__(self, message: str, *, needed: int = 0, capacity: int = 0) -> None:
         super().__init__(message)
@@ -13,7 +20,14 @@ class SramOverflow(MemoryError):
 
 
 class HbmOverflow(MemoryError):
-    """Inputs, outputs and footprint together exceed the GPU's memory."""
+    """Inputs, outputs and footprint together exceed the GPU's memory.
+
+    >>> try:
+    ...     sa.Machine(name="small", sram=1 << 20, hbm=1 << 15).run(sa.flash2, Q, K, V)
+    ... except sa.HbmOverflow as error:
+    ...     print(error)
+    array 'lse' brings HBM to 33,024 B, but small has 32,768 B; a shorter sequence, fewer heads or another algorithm
+    """
 
 
 class RecordingTooLarge(MemoryError):
@@ -21,7 +35,14 @@ class RecordingTooLarge(MemoryError):
 
 
 class RecordingError(ValueError):
-    """A file that is no recording, or one that was tampered with."""
+    """A file that is no recording, or one that was tampered with.
+
+    >>> try:
+    ...     sa.load_recording("docs/fidelity.json")
+    ... except sa.RecordingError:
+    ...     print("refused")
+    refused
+    """
 
 
 def unknown(kind: str, name: object, known: Iterable[str], elsewhere: Mapping[str, str] | None = None) -> str:

@@ -1,4 +1,4 @@
-"""What `gpu.run` is given beside plain arrays: values that differ from lane to lane, and pools of pages."""
+"""What `machine.run` is given beside plain arrays: values that differ from lane to lane, and pools of pages."""
 
 import math
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ class ArraySpec:
 
 
 def spec(shape: Any, dtype: Any = "float32") -> ArraySpec:
-    """An array for `gpu.count` and `gpu.record`: a shape (N, d) or (batch, heads, N, d), and a storage type or bool, without values.
+    """An array for `machine.count` and `machine.record`: a shape (N, d) or (batch, heads, N, d), and a storage type or bool, without values.
 
     >>> sa.spec((4, 16, 1024, 64), "float16").nbytes
     8388608
@@ -60,6 +60,10 @@ def each(values: Sequence[Any] | Array, axis: str = "batch") -> Each:
     """A value for each batch element, or each head: lengths, page tables, block masks. `sa.each([100, 80], axis="batch")`.
 
     Numbers reach the algorithm as they are; arrays of integers lie in HBM, for `sram.load_int`. ValueError for an unknown axis.
+
+    >>> x = np.ones((2, 1, 64, 32), np.float32)
+    >>> machine.run(sa.flash2, x, x, x, kv_lens=sa.each([64, 32]), Br=32, Bc=32).tensors["K"].hbm_read
+    24576
     """
     if axis not in AXES:
         raise ValueError(unknown("axis", axis, AXES))
@@ -79,7 +83,12 @@ class Pool:
 
 
 def pool(x: Any) -> Pool:
-    """A pool of pages (pages, page, kv_heads, d), as vLLM lays them out; the algorithm sees (pages, page, d) of its KV head."""
+    """A pool of pages (pages, page, kv_heads, d), as vLLM lays them out; the algorithm sees (pages, page, d) of its KV head.
+
+    >>> pages = np.zeros((8, 16, 2, 64), np.float16)
+    >>> sa.pool(pages).values.shape
+    (8, 16, 2, 64)
+    """
     if not isinstance(x, np.ndarray | ArraySpec) or x.ndim != 4:
         raise ValueError(f"a pool of {shown(x)}: give an array (pages, page, kv_heads, d)")
     return Pool(x)

@@ -24,7 +24,16 @@ Look = Callable[[Block, Any], Array]
 
 
 class Gpu:
-    """The device as one run of an algorithm sees it."""
+    """The device as one run of an algorithm sees it.
+
+    >>> def double(gpu, X, *, Br):
+    ...     Y = gpu.empty(X.shape, name="Y")
+    ...     for sram, i in gpu.launch("double", sa.blocks(X.shape[0], Br)):
+    ...         sram.store(Y[i], 2 * sram.load(X[i]))
+    ...     return Y
+    >>> machine.run(double, np.ones((64, 32), np.float32), Br=16).programs
+    4
+    """
 
     def __init__(
         self,
@@ -48,23 +57,38 @@ class Gpu:
 
     @property
     def machine(self) -> Device:
-        """The capacities and rates of what runs this."""
+        """The capacities and rates of what runs this.
+
+        >>> gpu.machine.sram // sa.KiB
+        419
+        """
         return self._context.device
 
     @property
     def acc(self) -> DType:
-        """The type of sums, products, `zeros` and `full`: float64 for float64 inputs, else float32."""
+        """The type of sums, products, `zeros` and `full`: float64 for float64 inputs, else float32.
+
+        >>> gpu.acc.name
+        'float32'
+        """
         return self._context.acc
 
     @property
     def lanes(self) -> int:
-        """How many heads, over the whole batch, run the same program; for launch heuristics."""
+        """How many heads, over the whole batch, run the same program; for launch heuristics.
+
+        >>> gpu.lanes
+        1
+        """
         return self._total
 
     def empty(self, shape: Any, *, name: str | None = None, dtype: Any = None, like: HbmArray | None = None) -> HbmArray:
         """An array in HBM of that shape a head; of the first input's type unless given, with the heads of `like`.
 
         It can be loaded where something was stored, and returned when all of it was.
+
+        >>> gpu.empty((64, 1), name="lse", dtype=gpu.acc)
+        HBM array lse (64, 1) float32
         """
         name = name or f"array{len(self._made)}"
         if name in self._arrays:
@@ -88,7 +112,11 @@ class Gpu:
         return self._made[name]
 
     def shares(self, array: HbmArray) -> bool:
-        """Whether several heads read this array, as grouped heads do K and V: then dK and dV are sums over them."""
+        """Whether several heads read this array, as grouped heads do K and V: then dK and dV are sums over them.
+
+        >>> gpu.shares(K)
+        False
+        """
         return array._lanes < self._lanes or array.name in self._common
 
     def launch(self, kernel: str, *grid: Iterable[Any], like: HbmArray | None = None) -> Iterator[Any]:
@@ -96,6 +124,10 @@ class Gpu:
 
         Thread blocks are parallel on a GPU: each starts with empty SRAM, and what one stores, only a later launch may load. They run
         for each head, or for those of `like`: each KV head once, where it is K.
+
+        >>> O = gpu.empty(Q.shape, name="O")
+        >>> for sram, i in gpu.launch("double", sa.blocks(Q.shape[0], 32)):
+        ...     sram.store(O[i], 2 * sram.load(Q[i]))
         """
         self._refuse_open(f"launch {kernel!r}")
         if not grid:
@@ -109,13 +141,18 @@ class Gpu:
 
         What the thread block recorded so far is executed, and all its tiles are kept until it ends, for what is read again is not known
         yet. Of shape (r, c), or (batch, heads, r, c) of the heads that run side by side. TypeError where there are no values.
+
+        >>> for sram, i in gpu.launch("look", sa.blocks(4, 2)):
+        ...     print(gpu.peek(sram.arange(i)))
+        [[0. 1.]]
+        [[2. 3.]]
         """
         if not isinstance(tile, Tile):
             raise TypeError(f"peek at {describe(tile)}: give a tile")
         if tile._program.context is not self._context:
             raise TypeError(f"peek at {tile!r}: it belongs to another run")
         if self._look is None:
-            raise TypeError(f"peek at {tile!r}: nothing is computed here, so it has no values; use gpu.run")
+            raise TypeError(f"peek at {tile!r}: nothing is computed here, so it has no values; use machine.run")
         if tile._program is not self._program:
             tile._program.refuse_after_the_end()
         data = np.broadcast_to(self._look(self._block(tile._program), tile._operand), (*self._context.lanes, *tile.shape))

@@ -30,7 +30,15 @@ class Touched:
 
 
 class HbmArray(Sealed):
-    """An array in HBM, or a slice of one. `shape` and `dtype` are what one lane sees."""
+    """An array in HBM, or a slice of one. `shape` and `dtype` are what one lane sees.
+
+    >>> Q[0:16].name, Q[0:16].shape, Q.dtype.name
+    ('Q', (16, 32), 'float32')
+    >>> Q + 1
+    Traceback (most recent call last):
+        ...
+    TypeError: HBM array Q (64, 32) float32: no '+' here; it lies in HBM: load it first, with sram.load(...)
+    """
 
     __slots__ = ("_array", "_axes", "_boxes", "_load", "_region", "_run", "_table", "_touched", "_views")
     _remedy: ClassVar[str] = "it lies in HBM: load it first, with sram.load(...)"
@@ -49,14 +57,17 @@ class HbmArray(Sealed):
 
     @property
     def name(self) -> str:
+        """The parameter that took it, or the name that `gpu.empty` was given."""
         return self._array.name
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """The lengths of the slice, of one head."""
         return tuple(len(axis) for axis in self._axes if isinstance(axis, range))
 
     @property
     def dtype(self) -> DType:
+        """The storage type, or int32 for a table."""
         return self._array.dtype
 
     @property

@@ -25,6 +25,15 @@ def packs_groups(algorithm: Function) -> Function:
     """Declare that an algorithm takes the queries of a group of heads as rows of one array, and the keyword `group`.
 
     Q then has group·n_q rows, row r being query r mod n_q, and K and V are read once a group.
+
+    >>> @sa.packs_groups
+    ... def copy(gpu, Q, K, *, group=1):
+    ...     O = gpu.empty(Q.shape, name="O")
+    ...     for sram, i in gpu.launch("copy", sa.blocks(Q.shape[0], 8)):
+    ...         sram.store(O[i], sram.load(Q[i]))
+    ...     return O
+    >>> machine.run(copy, np.ones((1, 4, 2, 32)), np.ones((1, 1, 64, 32))).programs  # 4 heads of 2 queries: 8 rows
+    1
     """
     algorithm.packs_groups = True  # type: ignore[attr-defined]
     return algorithm

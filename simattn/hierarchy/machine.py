@@ -30,7 +30,12 @@ Made = TypeVar("Made")
 
 
 class Machine(Device):
-    """A device that runs algorithms: `gpu.run(flash2, Q, K, V)`. Immutable; its figures are those of `Device`."""
+    """A device that runs algorithms: `machine.run(flash2, Q, K, V)`. Immutable; its figures are those of `Device`.
+
+    >>> toy = sa.Machine(name="toy", sram=48 * sa.KiB)
+    >>> toy.run(sa.flash2, Q, K, V).blocks
+    {'Br': 32, 'Bc': 32}
+    """
 
     def run(self, algorithm: Callable[..., Any], *args: Any, workers: int | None = None, **options: Any) -> Run:
         """Run `algorithm(gpu, *args, **options)`; NumPy arrays become arrays in HBM, everything else passes as it is.
@@ -40,6 +45,10 @@ class Machine(Device):
         both and keeps the first that fits. workers: threads that execute, one a core unless given, each with one BLAS thread; the
         results are the same to the bit for any number. Raises SramOverflow, HbmOverflow, RuntimeError for an output that was not
         wholly written, and TypeError for options that the algorithm does not have.
+
+        >>> run = machine.run(sa.flash2, Q, K, V, causal=True, Br=32, Bc=32)
+        >>> run.output.shape, run.hbm_read
+        ((64, 32), 32768)
         """
         call = Call(algorithm, args, options)
         arranged = call.arranged()
@@ -59,10 +68,14 @@ class Machine(Device):
         return self._tried(call, run)
 
     def count(self, algorithm: Callable[..., Any], *args: Any, **options: Any) -> Run:
-        """The counts of `run`, without arithmetic and without arrays: `gpu.count(sa.flash2, sa.spec((1, 16, 16384, 64)), ...)`.
+        """The counts of `run`, without arithmetic and without arrays: `machine.count(sa.flash2, sa.spec((1, 16, 16384, 64)), ...)`.
 
         The arrays are specs (or arrays, of which the shapes are read); tables of integers, which steer the program, are arrays. One
         lane is recorded for all that are alike. TypeError for an algorithm that looks at values.
+
+        >>> long = sa.spec((1, 16, 4096, 64), "float16")
+        >>> machine.count(sa.flash2, long, long, long).hbm_read
+        545259520
         """
         call = Call(algorithm, args, options)
         arranged = call.arranged(values=False)
@@ -83,6 +96,12 @@ class Machine(Device):
 
         The arrays are specs (or arrays, of which the shapes are read); tables of integers, which steer the program, are arrays and
         become part of it, as every option does. MemoryError beyond two million operations.
+
+        >>> recorded = machine.record(sa.flash2, *[sa.spec((64, 32))] * 3, Br=32, Bc=32)
+        >>> recorded
+        Recording of flash2 on a100-40gb: Q (64, 32), K (64, 32), V (64, 32); 84 operations
+        >>> recorded.counts.hbm_read == recorded.run(Q, K, V).hbm_read
+        True
         """
         call = Call(algorithm, args, options)
         arranged = call.arranged(values=False)

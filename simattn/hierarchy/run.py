@@ -14,6 +14,18 @@ class Run:
 
     outputs: NumPy arrays by name. kernels, tensors: the counts by kernel, in launch order, and by array. blocks: the block
     sizes that were chosen or given. peeked: whether the algorithm looked at values.
+
+    >>> run = machine.run(sa.flash2, Q, K, V, Br=32, Bc=32)
+    >>> run.hbm_read, run.hbm_write, run.sram_read, run.sram_write
+    (40960, 8448, 220160, 176896)
+    >>> run.matmul_flops, run.vector_flops, run.exps
+    (524288, 27264, 4288)
+    >>> run.peak_sram, run.hbm_footprint, run.programs
+    (20736, 0, 2)
+    >>> run.output.shape, run.lse.shape
+    ((64, 32), (64,))
+    >>> run.tensors["K"].hbm_read, run.kernels["flash2"].programs
+    (16384, 2)
     """
 
     algorithm: str
@@ -81,7 +93,7 @@ class Run:
     def output(self) -> Array:
         """The first output; ValueError for a run that was counted only."""
         if not self.outputs:
-            raise ValueError(f"this run of {self.algorithm} was counted, not executed: it has no output; gpu.run executes")
+            raise ValueError(f"this run of {self.algorithm} was counted, not executed: it has no output; machine.run executes")
         return next(iter(self.outputs.values()))
 
     @property

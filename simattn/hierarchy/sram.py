@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from . import functions, transfers  # noqa: F401 - functions allow themselves on tiles
-from .area import Area, Box, unwritten
+from .area import Area, Box
 from .dtypes import BOOL, limits, storage_type
 from .given import INTEGER
 from .hbm import HbmArray, Touched
@@ -14,16 +14,19 @@ from .host import describe, scalar
 from .log import LANES
 from .operations import Operation, spec
 from .program import Program
+from .races import check_written, refuse_race
 from .shapes import turning
 from .tile import Tile
-
-DID = {"added": "added to", "stored": "stored", "loaded": "loaded"}
 
 
 class Sram:
     """The SRAM of one thread block: empty when the block starts, lost when it ends.
 
     `load`, `store`, `zeros`, `full`, `arange` and the arithmetic of tiles are logged; counts, occupancy and values follow from the log.
+
+    >>> S = sram.load(Q[i]) @ sram.load(K[j]).T
+    >>> np.exp(S - S.max(axis=1, keepdims=True))
+    Tile (16, 16) float32 1,024 B
     """
 
     def __init__(self, program: Program) -> None:
@@ -32,7 +35,11 @@ class Sram:
         self._pending: list[tuple[Area, list[Box]]] = []  # what this thread block touched
 
     def load(self, array: Any) -> Tile:
-        """A tile (r, c) with the values of a slice of an HBM array: `sram.load(K[j])`. Counts an HBM read."""
+        """A tile (r, c) with the values of a slice of an HBM array: `sram.load(K[j])`. Counts an HBM read.
+
+        >>> sram.load(K[j])
+        Tile (16, 32) float32 2,048 B
+        """
         if self._narrow or not isinstance(array, HbmArray) or array._run is not self._context or array._load is None:
             array._load = self._loading(array)
         operation = array._load
@@ -41,7 +48,11 @@ class Sram:
         return Tile(operation.result, self._program.record(operation, (), (array._region,)), self._program)  # type: ignore[arg-type]
 
     def store(self, array: HbmArray, tile: Tile) -> None:
-        """Write a tile to a slice of an HBM array of its shape, rounded to the array's type. Counts an HBM write."""
+        """Write a tile to a slice of an HBM array of its shape, rounded to the array's type. Counts an HBM write.
+
+        >>> O = gpu.empty(Q.shape, name="O")
+        >>> sram.store(O[i], sram.load(Q[i]) / 2)
+        """
         operation = self._storing(array, tile, "store into", transfers.store)
         if array._lanes < self._program.size:
             raise ValueError(
@@ -50,30 +61,49 @@ class Sram:
             )
         touched = self._touched(array)
         for box in array._places():
-            self._race(array, "overwrites", box, added=touched.added, stored=touched.stored, loaded=touched.loaded)
+            refuse_race(
+                self._program.kernel, array, "overwrites", box, added=touched.added, stored=touched.stored, loaded=touched.loaded
+            )
         self._program.record(operation, (tile._of(self._program),), (array._region, tile._operand))
         self._touch(array, "stored")
-        self._mark_written(array)
+        for box in array._places():
+            touched.written.add(box)
 
     def atomic_add(self, array: HbmArray, tile: Tile) -> None:
         """Add a tile to a slice of an HBM array, to which other thread blocks of the launch may add too. An HBM read and a write.
 
         Where heads share the array (`gpu.empty(shape, like=K)`), all of them add to it. Each addition rounds to the array's type.
+
+        >>> def total(gpu, X):
+        ...     T = gpu.empty((1, X.shape[1]), name="T")
+        ...     for sram, _ in gpu.launch("zero", [0]):
+        ...         sram.store(T, sram.zeros(T.shape))
+        ...     for sram, i in gpu.launch("add", sa.blocks(X.shape[0], 16)):
+        ...         sram.atomic_add(T, sram.load(X[i]).sum(axis=0, keepdims=True))
+        ...     return T
+        >>> machine.run(total, np.ones((64, 32), np.float32)).tensors["T"]
+        Traffic(hbm_read=512, hbm_write=640)
         """
         operation = self._storing(array, tile, "atomic_add to", transfers.atomic_add)
         touched = self._touched(array)
         for box in array._places():
-            self._race(array, "adds to", box, stored=touched.stored, loaded=touched.loaded)
+            refuse_race(self._program.kernel, array, "adds to", box, stored=touched.stored, loaded=touched.loaded)
         if array._lane_shape[:2] != self._program.lanes[:2]:
             raise ValueError(f"atomic_add to {array.name}: it is shared by other heads than those of a group")
-        self._check_written(array, touched, "adds to")
+        check_written(self._program.kernel, array, "adds to")
         self._program.record(operation, (tile._of(self._program),), (array._region, tile._operand))
         self._touch(array, "added")
 
     def load_int(self, element: Any) -> int:
-        """An integer that steers the program, from a table in HBM: `sram.load_int(table[p])`. Counts an HBM read of 4 bytes."""
+        """An integer that steers the program, from a table in HBM: `sram.load_int(table[p])`. Counts an HBM read of 4 bytes.
+
+        >>> sram.load_int(table[0])
+        3
+        """
         if not isinstance(element, HbmArray) or element._run is not self._context:
-            raise TypeError(f"load_int of {describe(element)}: give an element of a table that was passed to gpu.run, as table[p]")
+            raise TypeError(
+                f"load_int of {describe(element)}: give an element of a table that was passed to machine.run, as table[p]"
+            )
         if element.dtype != INTEGER or element.shape:
             raise TypeError(f"load_int of {element!r}: give one element of a table of integers, as table[p] or mask[p, q]")
         if element._table is None:
@@ -84,7 +114,11 @@ class Sram:
         return int(element._table)
 
     def random(self, rows: Any, columns: Any, seed: int) -> Tile:
-        """Uniform numbers in [0, 1) as an index tile: Philox of (seed, head, row, column), whatever the blocks and their order."""
+        """Uniform numbers in [0, 1) as an index tile: Philox of (seed, head, row, column), whatever the blocks and their order.
+
+        >>> sram.random(i, j, seed=0) < 0.1
+        Tile (16, 16) bool index
+        """
         bounded = all(isinstance(s, slice) and s.stop is not None and 0 <= (s.start or 0) < s.stop for s in (rows, columns))
         if not bounded:
             raise ValueError(f"random of rows {rows} and columns {columns}: give slices with an end, as those of sa.blocks")
@@ -102,11 +136,19 @@ class Sram:
         return self._made(transfers.random(spec((len(r), len(c)), self._context.index, index=True), number), LANES, r, c)
 
     def zeros(self, shape: Any, dtype: Any = None) -> Tile:
-        """A tile (r, c) of zeros, of type `gpu.acc` unless given."""
+        """A tile (r, c) of zeros, of type `gpu.acc` unless given.
+
+        >>> sram.zeros((16, 1))
+        Tile (16, 1) float32 64 B
+        """
         return self.full(shape, 0.0, dtype)
 
     def full(self, shape: Any, value: float, dtype: Any = None) -> Tile:
-        """A tile (r, c) of one Python scalar, of type `gpu.acc` unless given."""
+        """A tile (r, c) of one Python scalar, of type `gpu.acc` unless given.
+
+        >>> sram.full((16, 1), -np.inf)
+        Tile (16, 1) float32 64 B
+        """
         kind = self._context.acc if dtype is None else storage_type(dtype)
         if (
             not isinstance(shape, tuple | list)
@@ -118,7 +160,11 @@ class Sram:
         return self._made(operation, scalar(value))
 
     def arange(self, positions: Any) -> Tile:
-        """The indices of a slice as a (1, n) index tile, free of bytes; `.T` is its column."""
+        """The indices of a slice as a (1, n) index tile, free of bytes; `.T` is its column.
+
+        >>> sram.arange(i).T >= sram.arange(j)  # which keys a query may see
+        Tile (16, 16) bool index
+        """
         if not isinstance(positions, slice) or positions.stop is None:
             raise TypeError(f"arange of {positions!r}: give a slice with an end, as those of sa.blocks")
         start, stop, step = (
@@ -156,8 +202,8 @@ class Sram:
     def _check_load(self, array: HbmArray) -> None:
         touched = self._touched(array)
         for box in array._places():
-            self._race(array, "loads", box, added=touched.added, stored=touched.stored)
-        self._check_written(array, touched, "loads")
+            refuse_race(self._program.kernel, array, "loads", box, added=touched.added, stored=touched.stored)
+        check_written(self._program.kernel, array, "loads")
         self._touch(array, "loaded")
 
     def _touched(self, array: HbmArray) -> Touched:
@@ -181,18 +227,9 @@ class Sram:
             for box in places:
                 area.add(box)
 
-    def _mark_written(self, array: HbmArray) -> None:
-        for box in array._places():
-            array._touched.written.add(box)  # type: ignore[union-attr]
-
-    def _check_written(self, array: HbmArray, touched: Touched, does: str) -> None:
-        if not all(touched.written.covers(box) for box in array._places()):
-            never = unwritten(array.name, touched.written, array._places())
-            raise RuntimeError(f"{self._program.kernel}: a thread block {does} what nothing has stored yet: {never}")
-
     def _slice(self, array: HbmArray, action: str) -> tuple[int, int]:
         if not isinstance(array, HbmArray):
-            raise TypeError(f"{action} {describe(array)}: only arrays in HBM; pass it to gpu.run, or make it with gpu.empty")
+            raise TypeError(f"{action} {describe(array)}: only arrays in HBM; pass it to machine.run, or make it with gpu.empty")
         if array._run is not self._context:
             raise TypeError(f"{action} {array!r}: it belongs to another run")
         if array._lanes > self._program.size:
@@ -203,11 +240,3 @@ class Sram:
         if len(shape) != 2 or 0 in shape:
             raise ValueError(f"{action} {array.name}: a slice of shape {array.shape}; tiles have two dimensions, each at least 1")
         return shape
-
-    def _race(self, array: HbmArray, does: str, box: Box, **others: Area) -> None:
-        for did, area in others.items():
-            if area.meets(box):
-                raise RuntimeError(
-                    f"{self._program.kernel}: a thread block {does} what another of the same launch {DID[did]} (in {array.name}): "
-                    "on a GPU they run at once; meet in a later launch"
-                )

@@ -11,8 +11,8 @@ from .dtypes import DType, storage_type
 from .host import scalar
 from .log import View
 from .operations import ELEMENTWISE, REDUCTIONS, Operation, Spec, transposed
-from .program import AXES, Program
-from .sealed import Sealed
+from .program import Program
+from .reductions import Reductions
 
 ALL = slice(None)
 FUNCTIONS: dict[Any, "Callable[..., Tile]"] = {}  # NumPy's functions that are no ufuncs, by `functions`
@@ -59,8 +59,15 @@ def _unary(ufunc: Any) -> "Callable[[Tile], Tile]":
     return operator
 
 
-class Tile(Sealed):
-    """A two-dimensional array of values in one thread block's SRAM. `x += y` is `x = x + y`; slices and `.T` are views."""
+class Tile(Reductions):
+    """A two-dimensional array of values in one thread block's SRAM. `x += y` is `x = x + y`; slices and `.T` are views.
+
+    >>> x = sram.load(Q[i])
+    >>> x.shape, x.dtype.name, x.nbytes
+    ((16, 32), 'float32', 2048)
+    >>> x[:, 0:8] * 2
+    Tile (16, 8) float32 512 B
+    """
 
     __slots__ = ("_position", "_program", "_spec", "_view")
     _remedy: ClassVar[str] = (
@@ -95,20 +102,14 @@ class Tile(Sealed):
         position = program.record(operation, reads, (self._operand,) if self._view else reads)
         return Tile(operation.result, position, program)  # type: ignore[arg-type]
 
-    def _reduce(self, function: Any, axis: Any, keepdims: bool, name: str | None = None) -> "Tile":
-        name = name or REDUCTIONS[function]  # of what it is a part of
-        if keepdims is not True:
-            raise TypeError(f"{name} of {self!r}: tiles stay two-dimensional, so say keepdims=True")
-        if axis not in AXES:
-            raise ValueError(f"{name} of {self!r} along axis {axis!r}: the axes are 0 and 1")
-        return self._on(operations.reduction(function, self._spec, AXES[axis], self._program.context.acc))
-
     @property
     def shape(self) -> tuple[int, int]:
+        """Rows and columns, of one head."""
         return self._spec.shape
 
     @property
     def dtype(self) -> DType:
+        """The type of its values: a storage type, `gpu.acc`, or bool."""
         return self._spec.dtype
 
     @property
@@ -118,7 +119,11 @@ class Tile(Sealed):
 
     @property
     def T(self) -> "Tile":
-        """The transposed view: no operation, no bytes."""
+        """The transposed view: no operation, no bytes.
+
+        >>> sram.load(K[j]).T
+        Tile (32, 16) float32 2,048 B
+        """
         return Tile(transposed(self._spec), self._position, self._program, (*self._view, None))
 
     def __getitem__(self, key: Any) -> "Tile":
@@ -136,31 +141,31 @@ class Tile(Sealed):
         return Tile(s.view((rows, columns), covers=s.covers and whole), self._position, self._program, view)
 
     def astype(self, dtype: Any) -> "Tile":
-        """Rounded to another storage type; to its own type, the same tile and free."""
+        """Rounded to another storage type; to its own type, the same tile and free.
+
+        >>> sram.load(Q[i]).astype("float16")
+        Tile (16, 32) float16 1,024 B
+        """
         if dtype is self._spec.dtype:
             return self
         kind = storage_type(dtype)
         return self if kind == self._spec.dtype else self._on(operations.cast(self._spec, kind))
 
-    def sum(self, axis: Any = None, *, keepdims: bool = False) -> "Tile":
-        """The sum over an axis, accumulated in `gpu.acc`. `keepdims=True` must be given."""
-        return self._reduce(np.add, axis, keepdims)
-
-    def max(self, axis: Any = None, *, keepdims: bool = False) -> "Tile":
-        """The maximum over an axis. `keepdims=True` must be given."""
-        return self._reduce(np.maximum, axis, keepdims)
-
-    def min(self, axis: Any = None, *, keepdims: bool = False) -> "Tile":
-        """The minimum over an axis. `keepdims=True` must be given."""
-        return self._reduce(np.minimum, axis, keepdims)
-
     def mean(self, axis: Any = None, *, keepdims: bool = False) -> "Tile":
-        """The mean over an axis: `.sum` in `gpu.acc`, divided by the number of elements. `keepdims=True` must be given."""
+        """The mean over an axis: `.sum` in `gpu.acc`, divided by the number of elements. `keepdims=True` must be given.
+
+        >>> gpu.peek(sram.arange(slice(0, 4)).mean(axis=1, keepdims=True))
+        array([[1.5]], dtype=float32)
+        """
         total = self._reduce(np.add, axis, keepdims, "mean")
         return total / (math.prod(self.shape) // math.prod(total.shape))
 
     def clip(self, min: Any = None, max: Any = None) -> "Tile":
-        """`np.minimum(np.maximum(x, min), max)`; a bound that is None is none."""
+        """`np.minimum(np.maximum(x, min), max)`; a bound that is None is none.
+
+        >>> gpu.peek(sram.arange(slice(0, 4)).clip(1, 2))
+        array([[1., 1., 2., 2.]], dtype=float32)
+        """
         return np.clip(self, min, max)  # type: ignore[return-value]
 
     def __repr__(self) -> str:

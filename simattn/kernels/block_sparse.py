@@ -21,6 +21,9 @@ def block_sparse(
 
     Q (N, d), K (n_k, d), V (n_k, d_v), block_mask (⌈N/Br⌉, ⌈n_k/Bc⌉) of integers -> O (N, d_v), lse (N, 1). 0 skips a block, 1 takes
     it whole, 2 takes it under the boolean `mask`, which is loaded there only. An entry is read for each block not hidden otherwise.
+
+    >>> machine.run(sa.block_sparse, Q, K, V, block_mask=np.eye(2, dtype=int), Br=32, Bc=32).hbm_read
+    25104
     """
     scores = Scores(Q, K, V, **options)
     N, d_v = Q.shape[0], V.shape[1]

@@ -19,6 +19,10 @@ def flash1_backward(
 
     Q (N, d), K (n_k, d), V (n_k, d_v), O and dO (N, d_v), lse (N, 1) -> dQ, dK, dV. D = rowsum(dO ∘ O) is computed on a row's first
     pass and kept in HBM, so O is read once; dQ is not read on that pass.
+
+    >>> run = machine.run(sa.flash2, Q, K, V)
+    >>> machine.run(sa.flash1_backward, Q, K, V, run.output, run.outputs["lse"], V, Br=32, Bc=32).hbm_read
+    66304
     """
     scores = Scores(Q, K, V, **options)
     check_lse(lse, Q)

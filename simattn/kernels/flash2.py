@@ -15,6 +15,9 @@ def flash2(gpu: Gpu, Q: HbmArray, K: HbmArray, V: HbmArray, *, Br: int, Bc: int,
     """FlashAttention-2, algorithm 1 (Dao 2023, arXiv 2307.08691): one thread block per block of queries.
 
     Q (N, d), K (n_k, d), V (n_k, d_v) -> O (N, d_v), lse (N, 1).
+
+    >>> machine.run(sa.flash2, Q, K, V, Br=32, Bc=32).hbm_read
+    40960
     """
     scores = Scores(Q, K, V, **options)
     N, d_v = Q.shape[0], V.shape[1]

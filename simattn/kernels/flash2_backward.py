@@ -19,6 +19,10 @@ def flash2_backward(
 
     Q (N, d), K (n_k, d), V (n_k, d_v), O and dO (N, d_v), lse (N, 1) -> dQ, dK, dV. D = rowsum(dO ∘ O) has its own kernel; dQ is added
     up in the accumulation type and converted by another.
+
+    >>> run = machine.run(sa.flash2, Q, K, V)
+    >>> machine.run(sa.flash2_backward, Q, K, V, run.output, run.outputs["lse"], V, Br=32, Bc=32).hbm_read
+    82944
     """
     scores = Scores(Q, K, V, **options)
     check_lse(lse, Q)

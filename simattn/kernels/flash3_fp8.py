@@ -23,6 +23,10 @@ def flash3_fp8(
 
     Q (N, d), K (n_k, d), V (n_k, d_v) in float8; sQ (⌈N/Br⌉ | 1, 1), sK, sV (⌈n_k/Bc⌉ | 1, 1): what each block was divided by, as
     `sa.quantize` gives them for blocks of Br rows of Q and Bc of K and V, or one factor for all -> O (N, d_v) in bfloat16, lse (N, 1).
+
+    >>> (q, sQ), (k, sK), (v, sV) = (sa.quantize(x, 32) for x in (Q, K, V))
+    >>> machine.run(sa.flash3_fp8, q, k, v, sQ=sQ, sK=sK, sV=sV, Br=32, Bc=32).hbm_read
+    10280
     """
     scores = Scores(Q, K, V, **options)
     if Q.dtype.itemsize != 1:

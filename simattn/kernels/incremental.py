@@ -26,6 +26,9 @@ def incremental(
     Q (N, d), K (N, d), V (N, d_v) -> O (N, d_v), lse (N, 1). A kernel computes the prompt; each step appends `tokens` keys and values
     to the cache, which has room for `capacity` (N unless given), and attends to it: one token, or several as speculative decoding
     checks them. The queries of a group of heads are rows of one tile, so the cache is read once a group. steps: all unless given.
+
+    >>> machine.run(sa.incremental, Q, K, V, steps=8, Br=32, Bc=32).hbm_read
+    171008
     """
     n, d_v = K.shape[0], V.shape[1]
     prompt = n - checked_steps(Q.shape[0] // group, n, steps, tokens, causal) * tokens

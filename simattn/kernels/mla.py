@@ -22,6 +22,9 @@ def mla(
     Q (N, latent + rope), C (n_k, latent + rope), one head for all of Q's -> O (N, latent), lse (N, 1). A head's query is its own
     times W_UK, beside its rotary part; a token's cache is c_KV beside the rotary key: loaded once, it is the key, and its first
     `latent` columns are the value; W_UV is applied to O. scale: 1/√(d + rope) of the unabsorbed head, for the width here is another.
+
+    >>> machine.run(sa.mla, Q, K, scale=0.25, latent=24, Br=32, Bc=32).hbm_read
+    24576
     """
     whole("latent", latent, 1, C.shape[1], f"the cache C {C.shape} has {C.shape[1]} columns, of which the first are the value")
     scores = Scores(Q, C, C, group, scale=scale, **options)

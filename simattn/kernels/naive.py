@@ -17,6 +17,9 @@ def naive(
 
     Q (N, d), K (n_k, d), V (n_k, d_v) -> O (N, d_v), lse (N, 1). N² elements cross HBM four times: S and P, each out and in; S
     comes in twice where a row of it does not fit on chip. return_P: P (N, n_k) before dropout, too.
+
+    >>> machine.run(sa.naive, Q, K, V, Br=32, Bc=32).hbm_read
+    81920
     """
     scores = Scores(Q, K, V, **options)
     N, n_k, d_v = Q.shape[0], K.shape[0], V.shape[1]

@@ -19,6 +19,10 @@ def naive_backward(
 
     Q, dO and O (N, d), K (n_k, d), V (n_k, d_v), P (N, n_k) of `naive(..., return_P=True)` -> dQ, dK, dV. O and lse are not needed:
     rowsum(P ∘ dP) stands in for D.
+
+    >>> O, lse, P = machine.run(sa.naive, Q, K, V, return_P=True).outputs.values()
+    >>> machine.run(sa.naive_backward, Q, K, V, O, lse, V, P=P, Br=32, Bc=32).hbm_read
+    163840
     """
     scores = Scores(Q, K, V, **options)
     N, n_k = Q.shape[0], K.shape[0]

@@ -27,6 +27,10 @@ def paged(
     Q (N, d), K (pages, page, d) and V (pages, page, d_v) of `sa.pool`, table (n,) and lens (1,) of whole numbers -> O (N, d_v), lse.
     The splits share the table's room evenly. A sequence has lens[0] keys; those of its p-th page are in page table[p]. Per sequence: `table=sa.each(tables)` of an
     array (batch, n), `lens=sa.each(lengths)` of one (batch, 1).
+
+    >>> pages, where = sa.pool(K.reshape(4, 16, 1, 32)), {"table": sa.each([[2, 0, 3, 1]]), "lens": sa.each([[60]])}
+    >>> machine.run(sa.paged, Q[None, None, -1:], pages, pages, **where, Br=16).tensors["K"].hbm_read
+    7680
     """
     _check("table", table, "(n,)")
     _check("lens", lens, "(1,)")

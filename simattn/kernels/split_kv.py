@@ -24,6 +24,9 @@ def split_kv(
 
     Q (N, d), K (n_k, d), V (n_k, d_v) -> O (N, d_v), lse (N, 1). The heads of a group are rows of one Q, so that K and V are read
     once a group. splits: given, or flash-attn's heuristic; each takes ⌈blocks/splits⌉ blocks of Bc keys, so the last may be empty.
+
+    >>> machine.run(sa.split_kv, Q[-1:], K, V, Br=16, Bc=16, splits=4).kernels["partial"].programs
+    4
     """
     scores = Scores(Q, K, V, group, **options)
     N, n_k, d_v = Q.shape[0], K.shape[0], V.shape[1]

@@ -38,10 +38,10 @@ _ADVICE: dict[str, str] = {
     "seqused_q query_seq_lengths q_seq_lens seq_lens_q q_lens": "sequences are not packed here; pad them to (batch, heads, N, d) and "
     "give kv_lens for the keys, or run each by itself",
     "block_table block_tables page_table page_size kv_cache k_cache v_cache paged_kv_cache": "pages are for sa.paged; give "
-    "gpu.run(sa.paged, Q, sa.pool(K), sa.pool(V), table=..., lens=...)",
+    "machine.run(sa.paged, Q, sa.pool(K), sa.pool(V), table=..., lens=...)",
     "return_lse return_softmax_lse return_residual return_residuals": "leave it out; every run has .lse",
     "return_attn_probs return_softmax return_debug_mask need_weights output_attentions return_weights return_attention_scores": "leave it out; "
-    "the kernels 'naive' and 'unfused_chain' take return_P=True in gpu.run",
+    "the kernels 'naive' and 'unfused_chain' take return_P=True in machine.run",
     "query key value q k v": "the arrays come first, by position",
     "tensor_layout qkv_format layout input_layout batch_first": "leave it out; arrays are (batch, heads, N, d)",
     "deterministic": "leave it out; every run is deterministic",
@@ -55,4 +55,4 @@ SYNONYMS: Mapping[str, str] = dict(
 """Their name -> ours, or a sentence that says what to do."""
 
 IN_RUN: Mapping[str, str] = {name: "seed" if ours == "rng" else ours for name, ours in SYNONYMS.items()} | {"rng": "seed"}
-"""The same for `gpu.run`, which takes the seed itself."""
+"""The same for `machine.run`, which takes the seed itself."""

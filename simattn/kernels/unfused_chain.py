@@ -18,6 +18,9 @@ def unfused_chain(
     Q (N, d), K (n_k, d), V (n_k, d_v) -> O (N, d_v), lse (N, 1). The scale is folded into the product. The kernels "mask" (softcap,
     bias, masks) and "dropout" run if they are asked for; no block is skipped. return_P: P, what dropout kept (a byte an element) and P
     after it, too, for the backward pass.
+
+    >>> machine.run(sa.unfused_chain, Q, K, V, Br=32, Bc=32).hbm_read
+    81920
     """
     scores = Scores(Q, K, V, **options)
     N, n_k, d_v = Q.shape[0], K.shape[0], V.shape[1]

@@ -19,6 +19,10 @@ def unfused_chain_backward(
 
     Q, dO and O (N, d), K (n_k, d), V (n_k, d_v); P (N, n_k) and, with dropout, keep and P_kept, of `unfused_chain(..., return_P=True)`
     -> dQ, dK, dV. An added mask has nothing to do backward; O and lse are not needed.
+
+    >>> O, lse, P = machine.run(sa.unfused_chain, Q, K, V, return_P=True).outputs.values()
+    >>> machine.run(sa.unfused_chain_backward, Q, K, V, O, lse, V, P=P, Br=32, Bc=32).hbm_read
+    163840
     """
     scores = Scores(Q, K, V, **options)
     N, n_k = Q.shape[0], K.shape[0]

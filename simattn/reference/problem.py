@@ -18,6 +18,10 @@ class Problem:
 
     bias, mask: "pairs" for one of shape (n_q, n_k) a head, "keys" for (1, n_k). block_mask: as `block_sparse` takes it. backward:
     whether the pass that is compared is the backward one; a closed form is of the pass that its algorithm is.
+
+    >>> problem = sa.Problem(heads=16, kv_heads=4, n_q=1024, n_k=1024, d=64, causal=True)
+    >>> problem.group, problem.lanes, problem.kv_lanes
+    (4, 16, 4)
     """
 
     batch: int = 1
@@ -62,7 +66,12 @@ class Problem:
 
     @classmethod
     def of(cls, Q: Array, K: Array, V: Array, options: ScoreOptions | None = None, *, backward: bool = False) -> "Problem":
-        """The problem that arrays (batch, heads, N, d) and their options pose."""
+        """The problem that arrays (batch, heads, N, d) and their options pose.
+
+        >>> q, k, v = sa.tensors()
+        >>> sa.Problem.of(q, k, v).heads
+        12
+        """
         o = options or ScoreOptions()
         shapes: dict[str, Any] = {
             name: "pairs" if x.shape[-2] > 1 else "keys" for name, x in (("bias", o.bias), ("mask", o.mask)) if x is not None
@@ -74,7 +83,11 @@ class Problem:
         )  # fmt: skip
 
     def to_dict(self) -> dict[str, Any]:
-        """Shape, type and pass, as JSON's `workload` has them; `Problem(**these)` is a problem without other options."""
+        """Shape, type and pass, as JSON's `workload` has them; `Problem(**these)` is a problem without other options.
+
+        >>> sa.Problem(n_q=1, n_k=8192, d=128).to_dict()["n_k"]
+        8192
+        """
         return {
             name: getattr(self, name) for name in ("batch", "heads", "kv_heads", "n_q", "n_k", "d", "dtype", "causal", "backward")
         }
@@ -87,14 +100,17 @@ class Problem:
 
     @property
     def group(self) -> int:
+        """Heads that share one KV head."""
         return self.heads // self.kv_heads
 
     @property
     def lanes(self) -> int:
+        """Heads over the whole batch."""
         return self.batch * self.heads
 
     @property
     def kv_lanes(self) -> int:
+        """KV heads over the whole batch."""
         return self.lanes // self.group
 
 

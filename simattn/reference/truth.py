@@ -45,6 +45,10 @@ def attention_truth(Q: Array, K: Array, V: Array, **options: Any) -> Truth:
 
     Q (batch, heads, n_q, d), K, V may have fewer heads; or all (N, d). options: those of `sa.attention` that belong to the scores. A
     row that sees no key has O = 0 and lse = −∞.
+
+    >>> truth = sa.attention_truth(Q, K, V, causal=True)
+    >>> truth.O.dtype.name, truth.O.shape, truth.lse.shape
+    ('float64', (64, 32), (64,))
     """
     if Q.ndim == K.ndim == V.ndim == 2:
         one = attention_truth(Q[None, None], K[None, None], V[None, None], **options)

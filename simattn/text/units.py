@@ -2,7 +2,11 @@
 
 
 def bytes_text(n: float) -> str:
-    """`35_651_584` -> '35.7 MB'; powers of 1000."""
+    """`35_651_584` -> '35.7 MB'; powers of 1000.
+
+    >>> sa.bytes_text(35_651_584)
+    '35.7 MB'
+    """
     return _scaled(n, ("B", "KB", "MB", "GB", "TB", "PB", "EB"))
 
 

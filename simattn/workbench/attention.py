@@ -30,6 +30,10 @@ def attention(
     right): query i stands at key i + offset, n_k − n_q unless given. kv_lens: how many keys each batch element has. block_mask: whole
     numbers (Tr, Tc), 0 skip, 1 full, 2 partial (where `mask` says), for `block_sparse`. dropout, rng: the same whole number drops the
     same weights. blocks: Br, Bc, splits, and what else the algorithm takes. ValueError or TypeError names what does not fit.
+
+    >>> run = sa.attention(Q, K, V, causal=True, window=(15, 0))
+    >>> run.output.shape, run.hbm_read
+    ((64, 32), 24576)
     """
     known = {name: algorithms[name] for group in ("exact", "decoding", "approximate") for name in GROUPS[group]}
     named("algorithm", algorithm, known, ELSEWHERE)
@@ -54,6 +58,10 @@ def attention_backward(
     o, lse: what the forward pass gave (`run.output`, `run.lse`); do: of o's shape. p: for "naive", the P that its forward pass stored
     (`return_P=True`); made by a run of it, which is not counted, unless given. options: those of `sa.attention`, the same as forward,
     an rng that is a whole number included. ValueError for an algorithm without a backward pass.
+
+    >>> run = sa.attention(Q, K, V, causal=True)
+    >>> sorted(sa.attention_backward(Q, K, V, run.output, run.lse, np.ones_like(V), causal=True).outputs)
+    ['dK', 'dQ', 'dV']
     """
     known = {name.removesuffix("_backward"): algorithms[name] for name in BACKWARD}
     instance("algorithm", algorithm, str, f"give a name, as {next(iter(known))!r}")

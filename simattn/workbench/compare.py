@@ -26,7 +26,7 @@ from .inputs import check_names, check_values, checked_machine, checked_qkv, par
 from .options import Options, elementwise
 from .work import refuse_beyond_memory
 
-OTHER_INPUTS = (*GROUPS["of other inputs"], *BASICS)  # than Q, K and V: `gpu.run` runs them
+OTHER_INPUTS = (*GROUPS["of other inputs"], *BASICS)  # than Q, K and V: `machine.run` runs them
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,12 @@ class Result:
 
 @dataclass(frozen=True, repr=False)
 class Comparison(Shown):
-    """Algorithms on the same inputs. Prints as a table; `to_dicts()` is the same as plain data."""
+    """Algorithms on the same inputs. Prints as a table; `to_dicts()` is the same as plain data.
+
+    >>> comparison = sa.compare("t4", ["naive", "flash2"], Q, K, V)
+    >>> comparison["naive"].run.hbm_write > comparison["flash2"].run.hbm_write
+    True
+    """
 
     _table = "simattn.workbench.table:comparison_table"
 
@@ -105,11 +110,19 @@ class Comparison(Shown):
         return found[0]
 
     def to_dicts(self) -> list[dict[str, Any]]:
-        """A dictionary a row."""
+        """A dictionary a row.
+
+        >>> [row["hbm_read_bytes"] for row in sa.compare(machine, ["naive", "flash2"], Q, K, V).to_dicts()]
+        [57344, 24576]
+        """
         return [result.to_dict() for result in self.results]
 
     def to_dict(self) -> dict[str, Any]:
-        """Machine, workload and rows, as the command line's JSON has them."""
+        """Machine, workload and rows, as the command line's JSON has them.
+
+        >>> sa.compare(machine, ["flash2"], Q, K, V).to_dict()["workload"]["n_q"]
+        64
+        """
         machine = {name: value for name, value in asdict(self.machine).items() if name != "sources"}
         return {"machine": machine, "workload": self.workload.to_dict(), "results": self.to_dicts()}
 
@@ -137,6 +150,10 @@ def compare(
     `simattn.workbench.defaults`. backward: run `<name>_backward` instead, on dO, drawn from N(0, 1) unless given. With a block_mask,
     `block_sparse` takes it, and the others the boolean mask that it stands for. An algorithm that does not fit, or does not take these
     options, keeps a row that says so. Exact means that what the run rounded explains the error of each element, as docs/counting.md says.
+
+    >>> comparison = sa.compare(machine, ["naive", "flash2"], Q, K, V)
+    >>> comparison["flash2"].verdict, comparison["flash2"].run.hbm_read
+    ('exact', 24576)
     """
     machine = checked_machine(machine)
     flag("backward", backward)

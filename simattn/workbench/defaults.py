@@ -22,11 +22,11 @@ DEFAULTS: Mapping[str, str] = {
 """Algorithm -> what it takes by default, for a help page. Others need nothing."""
 
 ELSEWHERE: Mapping[str, str] = {
-    "paged": "its keys are pages; give gpu.run(sa.paged, Q, sa.pool(K), sa.pool(V), table=..., lens=...)",
-    "mla": "its keys and values are one latent cache; give gpu.run(sa.mla, Q, C, scale=...)",
-    "flash3_fp8": "it takes factors beside float8; give gpu.run(sa.flash3_fp8, Q, K, V, sQ=..., sK=..., sV=...), from sa.quantize",
+    "paged": "its keys are pages; give machine.run(sa.paged, Q, sa.pool(K), sa.pool(V), table=..., lens=...)",
+    "mla": "its keys and values are one latent cache; give machine.run(sa.mla, Q, C, scale=...)",
+    "flash3_fp8": "it takes factors beside float8; give machine.run(sa.flash3_fp8, Q, K, V, sQ=..., sK=..., sV=...), from sa.quantize",
     **{
-        name: f"it is no attention; give gpu.run(sa.{name}, {given})"
+        name: f"it is no attention; give machine.run(sa.{name}, {given})"
         for name, given in {"row_sum": "X", "transpose": "X", "tiled_matmul": "A, B", "layer_norm": "X, gamma, beta"}.items()
     },
     **{

@@ -46,7 +46,7 @@ class Options(ScoreOptions):
         )
 
     def for_run(self, algorithm: Callable[..., Any] | None = None, heads: int = 1, n_q: int = 1) -> dict[str, Any]:
-        """The options that are not at their defaults, for `gpu.run`. An algorithm that packs groups takes a bias or mask of all rows."""
+        """The options that are not at their defaults, for `machine.run`. An algorithm that packs groups takes a bias or mask of all rows."""
         given = self.given()
         if algorithm in [algorithms[name] for name in DECODING] and not self.causal:
             raise ValueError(

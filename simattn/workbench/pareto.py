@@ -65,6 +65,9 @@ def pareto(
     block, so that traffic is compared at equal tiles. seed: of what is drawn, BigBird's pattern and the weights of Linformer,
     Performer and dynamic convolution. Performer's are meant to be drawn; **untrained** projections and kernels are not what a trained
     model would have, and their errors say nothing about one. ValueError where queries and keys are not of one sequence.
+
+    >>> [point.algorithm for point in sa.pareto(machine, Q, K, V, block=32).front][-1]
+    'flash2'
     """
     machine = catalogue_machine(machine) if isinstance(machine, str) else machine
     Q, K, V = checked_qkv(Q, K, V)

@@ -18,6 +18,10 @@ def quantize(x: Array, rows: int) -> tuple[Array, Array]:
     The largest magnitude of a block becomes 448, the type's largest; rows = N is one factor a head. A block of zeros, as padding makes
     them, has the factor 1. Block quantisation as in FlashAttention-3 (Shah et al. 2024, arXiv 2407.08608, section 3.3). ValueError for a
     block whose factor is no normal float32.
+
+    >>> q8, factors = sa.quantize(Q, 16)
+    >>> q8.dtype.name, factors.shape, float(np.abs(q8.astype(np.float32)).max())
+    ('float8_e4m3fn', (4, 1), 448.0)
     """
     x, rows = array("x", x, shape="(..., N, d)"), whole("rows", rows, 1, None, "a block has at least 1 row")
     if x.ndim < 2 or 0 in x.shape:
@@ -44,6 +48,10 @@ def hadamard(Q: Array, K: Array, rng: Any = None) -> tuple[Array, Array]:
 
     Incoherent processing as in FlashAttention-3 (Shah et al. 2024, arXiv 2407.08608, section 3.3). rng: as NumPy's default_rng takes
     it. ValueError unless d is a power of two.
+
+    >>> Q_turned, K_turned = sa.hadamard(Q, K, rng=0)
+    >>> np.allclose(Q_turned @ K_turned.T, Q @ K.T, atol=1e-4)
+    True
     """
     Q, K = (array(name, x, shape="(..., N, d)") for name, x in (("Q", Q), ("K", K)))
     if Q.ndim < 2 or K.ndim < 2 or Q.shape[-1] != K.shape[-1]:

@@ -45,7 +45,12 @@ def read_qkv(path: str | Path) -> tuple[Array, Array, Array]:
 
 
 def tensors() -> tuple[Array, Array, Array]:
-    """Q, K, V (1, 12, 512, 32), float16: a layer of all-MiniLM-L6-v2 reading the Declaration of Independence."""
+    """Q, K, V (1, 12, 512, 32), float16: a layer of all-MiniLM-L6-v2 reading the Declaration of Independence.
+
+    >>> Q, K, V = sa.tensors()
+    >>> Q.shape, Q.dtype.name
+    ((1, 12, 512, 32), 'float16')
+    """
     with as_file(files("simattn") / "data" / SHIPPED) as path:
         return read_qkv(path)
 

@@ -70,7 +70,7 @@ class Keep(Reader):
         self._room -= len(block.records)
         if self._room < 0:
             raise RecordingTooLarge(
-                f"a recording of more than {MOST:,} operations: record a shorter sequence or larger blocks; gpu.count holds none"
+                f"a recording of more than {MOST:,} operations: record a shorter sequence or larger blocks; machine.count holds none"
             )
         number = self._places.number
         self.program.launches[-1].blocks.append(

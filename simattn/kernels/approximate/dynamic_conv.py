@@ -19,6 +19,9 @@ def dynamic_conv(
     Q (N, d), V (N, d_v), W (width, d) -> O (N, d_v). K is not used: no token looks at another's key. pad = ⌊width/2⌋, or width − 1 if
     causal; beyond the ends v is 0. The paper's widths are fixed, 3, 7, 15 and 31 by layer; a width that follows the length, of which
     articles speak, is this kernel with another W. Rows near an end go one by one, and leave out what is beyond.
+
+    >>> machine.run(sa.dynamic_conv, Q, K, V, W=np.ones((3, 32), np.float32), Br=32).hbm_read
+    17408
     """
     weights("W", W, Q, Q.shape[1], f"its rows are as wide as those of Q {Q.shape}")
     if Q.shape[0] != V.shape[0]:

@@ -13,6 +13,10 @@ def orthogonal_features(m: int, d: int, rng: Any = None) -> NDArray[np.float64]:
 
     rng: as NumPy's default_rng takes it. Lengths are those of Gaussian vectors, chi(d). QR alone gives no uniform directions: LAPACK
     fixes the signs of R's diagonal, so Q is multiplied by them; without that the estimate is biased.
+
+    >>> W = sa.orthogonal_features(16, 32, rng=0)
+    >>> W.shape, np.allclose(W @ W.T, np.diag((W**2).sum(axis=1)))
+    ((16, 32), True)
     """
     whole("m", m, 1, None, "features are at least 1")
     whole("d", d, 1, None, "a width is at least 1")

@@ -19,6 +19,10 @@ def linformer(
 
     Q (N, d), K (n, d), V (n, d_v), E, F (k, n) -> O (N, d_v), lse (N, 1). Each KV head is projected once, by blocks of Bc rows of E and F,
     in steps of Br tokens. Every row of EK mixes all tokens, so none can be hidden. Exact with E = F = I.
+
+    >>> E = np.ones((8, 64), np.float32) / 64
+    >>> machine.run(sa.linformer, Q, K, V, E=E, F=E, Br=16, Bc=16).hbm_read
+    36864
     """
     only("linformer", options, ("scale", "softcap"), "each projected key mixes all tokens")
     (n, d), d_v = K.shape, V.shape[1]

@@ -21,6 +21,9 @@ def local_global(
     global meet; ours: one token a block, K_g the mean of the block's keys, V_g the mean of its output, and a merge by log-sum-exp.
     A summary weighs as one token; weighing it as its block would be kinder, and as far from exact as notebook 12 shows.
     Causal: a query sees the summaries of earlier blocks only. Exact with block = N, where there is no other block.
+
+    >>> machine.run(sa.local_global, Q, K, V, block=16, Br=16, Bc=16).hbm_read
+    60672
     """
     only("local_global", options, ("scale", "softcap"), "a summary has no position")
     scores = Scores(Q, K, V, causal=causal, **options)

@@ -22,6 +22,9 @@ def longformer(
     Q (N, d), K (N, d), V (N, d_v) -> O (N, d_v), lse (N, 1). Query q sees key k if |q − k| <= one_sided (the paper's 512 in all), or if
     either is among the first global_tokens. The same Q, K, V serve both, where the paper learns others for the global tokens. Blocks
     that no query sees are neither loaded nor computed. options hide more. Exact with one_sided >= N − 1.
+
+    >>> machine.run(sa.longformer, Q, K, V, one_sided=8, global_tokens=1, Br=16, Bc=16).hbm_read
+    65536
     """
     scores = Scores(Q, K, V, **options)
     one_sequence("longformer", Q, K)

@@ -19,6 +19,10 @@ def performer(
 
     Q (N, d), K (n_k, d), V (n_k, d_v), W (m, d) -> O (N, d_v), lse (N, 1): log of the estimated row sums. Linear in N. φ spans many
     powers of e, so its products are taken in `gpu.acc`; beyond |x|² ≈ 170 float32 loses it (the paper's code subtracts maxima).
+
+    >>> W = sa.orthogonal_features(16, 32, rng=0).astype(np.float32)
+    >>> machine.run(sa.performer, Q, K, V, W=W, Br=32, Bc=32).hbm_read
+    34944
     """
     weights("W", W, Q, Q.shape[1], f"its rows are as wide as those of Q {Q.shape}")
     if Q.shape[1] != K.shape[1] or K.shape[0] != V.shape[0]:

@@ -11,6 +11,9 @@ def tiled_matmul(gpu: Gpu, A: HbmArray, B: HbmArray, *, Br: int, Bc: int, Bk: in
     A (m, k), B (k, n) -> C (m, n). A thread block owns Br × Bc of C, and steps through k by Bk. A is read for each of the n/Bc columns
     of tiles, B for each of the m/Br rows: mnk·(1/Br + 1/Bc) elements. With M elements on chip no schedule moves fewer than about
     2mnk/√M (Hong and Kung 1981; the constant: Smith et al. 2019, arXiv 1702.02017), which Br = Bc ≈ √M attains.
+
+    >>> machine.run(sa.tiled_matmul, Q, K.T, Br=32, Bc=32, Bk=16).hbm_read
+    32768
     """
     (m, k), n = A.shape, B.shape[1]
     if B.shape[0] != k:

@@ -9,6 +9,9 @@ def transpose(gpu: Gpu, X: HbmArray, *, Br: int, Bc: int) -> HbmArray:
     """Xᵀ tile by tile, after Ruetsch and Micikevicius, "Optimizing Matrix Transpose in CUDA" (NVIDIA 2009).
 
     X (m, n) -> XT (n, m). A tile turns on chip, where `.T` is a view and free; each element is read once and written once.
+
+    >>> machine.run(sa.transpose, Q, Br=16, Bc=16).output.shape
+    (32, 64)
     """
     m, n = X.shape
     XT = gpu.empty((n, m), name="XT")

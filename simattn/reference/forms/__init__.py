@@ -50,6 +50,11 @@ def closed_form(
     that are not attention take A (n_q, d) and B (d, n_k), or one array (n_q, d): `tiled_matmul`, with Bk; `transpose`, `row_sum`, `layer_norm`.
 
     ValueError for an algorithm without formulas.
+
+    >>> problem = sa.Problem(n_q=64, n_k=64, d=32, dtype="float32")
+    >>> form = sa.closed_form("flash2", problem, Br=32, Bc=32, sram=machine.sram)
+    >>> form.total.hbm_read == machine.run(sa.flash2, Q, K, V, Br=32, Bc=32).hbm_read
+    True
     """
     named("algorithm", algorithm, FORMS)
     instance("problem", problem, Problem, "give a sa.Problem")

@@ -39,6 +39,9 @@ def claims(numbers: Iterable[int] | None = None, progress: Progress = lambda _: 
     """Execute what the claims of those numbers need, all unless given, and judge each by its numbers.
 
     progress: called with each claim's text before it is tested. ValueError for a number that no claim has.
+
+    >>> sa.claims([1])[1].verdict
+    'holds'
     """
     asked = list(dict.fromkeys(CHECKS if numbers is None else numbers))
     for number in asked:

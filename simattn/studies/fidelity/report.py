@@ -54,10 +54,10 @@ class Fidelity:
         return statistics.median(off(r) for r in self.compared() if r.kind == kind and (chosen is None or r.kernel in chosen))
 
 
-def loaded(path: Path) -> dict[str, Any]:
+def loaded(path: str | Path) -> dict[str, Any]:
     """Measurements from a file. ValueError for one that does not hold any."""
     try:
-        measured = json.loads(path.read_text(encoding="utf-8"))
+        measured = json.loads(Path(path).read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{path} is no JSON: {error}") from None
     if not isinstance(measured, dict) or {"measured_with", "rows"} - measured.keys():
@@ -67,8 +67,15 @@ def loaded(path: Path) -> dict[str, Any]:
     return measured
 
 
-def fidelity(measured: Mapping[str, Any]) -> Fidelity:
-    """What `sa.gpu` measured, with the simulator's counts beside it. ValueError names a row that is none."""
+def fidelity(measured: Mapping[str, Any] | str | Path) -> Fidelity:
+    """What `sa.gpu` measured, with the simulator's counts beside it. ValueError names a row that is none.
+
+    measured: a file that `simattn gpu fidelity` wrote, or what it holds.
+
+    >>> sa.fidelity("docs/fidelity.json").median_off("prefill") < 0.001
+    True
+    """
+    measured = loaded(measured) if isinstance(measured, str | Path) else measured
     with_, found = measured["measured_with"], measured["rows"]
     if not isinstance(with_, Mapping) or not isinstance(found, Sequence) or not found:
         raise ValueError("measurements without rows: 'measured_with' is an object, and 'rows' a list of at least one")
