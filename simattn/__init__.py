@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from . import interrupt  # noqa: F401 - it minds Ctrl-C, also while the rest loads
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # A public name loads when it is first used. What type checkers read, and what is loaded, are two lists of the same names, as a test proves;
 # the algorithms are those of the registry, in both.

@@ -1,4 +1,7 @@
-"""What several tests use: small machines, drawn inputs, and an independent attention in a few lines."""
+"""What several tests use: small machines, drawn inputs, and an independent attention in a few lines. And which simattn is tested."""
+
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,9 +15,37 @@ from simattn.workbench.options import Options
 settings.register_profile("simattn", deadline=None, max_examples=60)
 settings.load_profile("simattn")
 
+CHECKOUT = Path(__file__).resolve().parent.parent / "simattn"
+PACKAGE = Path(sa.__file__).resolve().parent
+FROM_CHECKOUT = PACKAGE == CHECKOUT
+if not FROM_CHECKOUT:
+    os.environ["PYTHONSAFEPATH"] = "1"  # so that a Python that a test starts in the checkout imports the same package
+
 FORWARD = {name: sa.algorithms[name] for name in kernels.FORWARD}  # the exact algorithms of any Q, K, V
 
 ROOMY = sa.Machine(name="roomy", sram=1 << 30, sms=4)
+
+
+def pytest_report_header():
+    return f"simattn {sa.__version__}, {'imported from the checkout' if FROM_CHECKOUT else 'as installed'}: {PACKAGE}"
+
+
+def pytest_configure():
+    """Refuse a package that was installed before the checkout changed; and the checkout itself where `make` asks for the wheel."""
+    if FROM_CHECKOUT and "SIMATTN_INSTALLED" in os.environ:
+        raise pytest.UsageError(f"simattn was imported from {PACKAGE}, not as it was installed: unset PYTHONPATH")
+    changed = {} if FROM_CHECKOUT else files(PACKAGE).items() ^ files(CHECKOUT).items()
+    if changed:
+        raise pytest.UsageError(
+            f"{PACKAGE} is not this checkout's: {', '.join(sorted({name for name, _ in changed}))}. "
+            "`make test` installs it again; `make dev` has it imported from the checkout"
+        )
+
+
+def files(package):
+    """The content of every file of a package, by its path."""
+    found = (path for path in package.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    return {path.relative_to(package).as_posix(): path.read_bytes() for path in found}
 
 
 @pytest.fixture

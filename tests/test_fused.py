@@ -616,6 +616,7 @@ def test_what_is_measured_becomes_a_page(tmp_path, monkeypatch, capsys):
     assert (tmp_path / "f.png").stat().st_size > 1000
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows does not run what begins with #!")
 @pytest.mark.parametrize(("script", "said"), [("echo 580.1.2; echo 580.1.2", "580.1.2"), ("exit 9", None), ("true", None)])
 def test_the_driver_is_named(script, said, tmp_path, monkeypatch):
     """By nvidia-smi, a line a GPU; None where it fails or says nothing, or is not there."""

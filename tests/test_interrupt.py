@@ -4,12 +4,14 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 import simattn as sa
 
 COMMAND = [sys.executable, "-m", "simattn"]
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="on Windows no test can press Ctrl-C for one process alone")
 INTERRUPTED = (130, "simattn: interrupted\n")
 
 
@@ -124,6 +126,7 @@ def test_a_closed_pipe_ends_quietly(arguments):
     assert process.returncode == 0
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a device that is always full")
 @pytest.mark.parametrize("arguments", [["machines"], ["machines", "--json"], ["--help"]])
 def test_a_full_disk_under_stdout_is_said(arguments):
     """What cannot be written is one line and exit code 2, not a complaint of Python's at its end."""

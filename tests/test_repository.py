@@ -6,6 +6,7 @@ import io
 import json
 import re
 import runpy
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -109,7 +110,17 @@ def test_a_page_has_the_prose_of_its_template(page, study):
 
 
 def test_the_version_is_one():
-    """pyproject.toml, the package and CITATION.cff name the same version."""
-    version = re.search(r'^version = "(.*)"', (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE).group(1)
-    cited = re.search(r"^version: (.*)", (ROOT / "CITATION.cff").read_text(encoding="utf-8"), re.MULTILINE).group(1)
-    assert version == sa.__version__ == cited
+    """The package, CITATION.cff, the newest release in the changelog and the page on installing name the same version."""
+    cited = re.search(r"^version: (.*)\ndate-released: \"(.*)\"", (ROOT / "CITATION.cff").read_text(encoding="utf-8"), re.MULTILINE)
+    released = re.search(r"^## \[(\d.*)\] - (.*)", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert cited.groups() == released.groups()
+    named = set(re.findall(r"simattn-([\d.]+)-py3", (ROOT / "docs" / "install.md").read_text(encoding="utf-8")))
+    assert {cited.group(1)} == {sa.__version__} == named
+
+
+def test_hooks_and_lint_are_of_one_version():
+    """What `make lint` runs, a commit hook runs in the same version."""
+    hooks = (ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8")
+    for pinned in tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["dependency-groups"]["lint"]:
+        name, version = pinned.split("==")
+        assert re.search(rf"/[\w-]*{name}[\w-]*\n    rev: v{re.escape(version)}\n", hooks), pinned

@@ -82,7 +82,7 @@ def profile(jobs: Sequence[tuple[Problem, str]], seconds: float = SECONDS) -> li
         try:
             out, err = process.communicate(timeout=seconds + PATIENCE)
         except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)  # ncu, and the process that it watches
+            _kill(process)
             process.communicate()
             return [Profile(why_not=f"not measured: ncu took longer than {seconds + PATIENCE:.0f} s")] * len(jobs)
         failures = json.loads(said.read_text(encoding="utf-8")) if said.exists() else {}
@@ -95,6 +95,14 @@ def profile(jobs: Sequence[tuple[Problem, str]], seconds: float = SECONDS) -> li
         Profile(tuple(found[k])) if k in found else Profile(why_not=f"not measured: {failures.get(str(k), trouble)}")
         for k in range(len(jobs))
     ]
+
+
+def _kill(process: subprocess.Popen[str]) -> None:
+    """End ncu, and where there are groups of processes, the process that it watches."""
+    if sys.platform == "win32":
+        process.kill()
+    else:
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def parse(printed: str) -> dict[int, list[KernelCounters]]:
