@@ -45,7 +45,7 @@ test-all: $(VENV)/core $(VENV)/test
 	$(TESTS) --cov $(ALL)
 
 test-oldest: build/oldest.txt
-	PIP_CONSTRAINT=$(abspath $<) $(MAKE) VENV=$(VENV)-oldest test
+	PIP_CONSTRAINT=$< $(MAKE) VENV=$(VENV)-oldest test
 
 # Triton's kernels run on the CPU, in its interpreter, unless there is a GPU.
 test-fused: $(VENV)/core $(VENV)/test $(VENV)/fused
@@ -58,7 +58,7 @@ lint: $(VENV)/lint
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# No stamp of a wheel is left, so that `make test` installs one again.
+# No stamp is left, so that the next target which needs the wheel installs it again.
 dev: $(VENV)/python
 	rm -f $(VENV)/core
 	$(PIP) --editable . --group dev

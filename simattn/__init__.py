@@ -40,7 +40,8 @@ if TYPE_CHECKING:
     from .studies.fidelity import fidelity as fidelity
     from .text.units import bytes_text as bytes_text
     from .workbench.attention import attention as attention, attention_backward as attention_backward
-    from .workbench.compare import Comparison as Comparison, compare as compare
+    from .workbench.compare import compare as compare
+    from .workbench.comparison import Comparison as Comparison
     from .workbench.pareto import pareto as pareto
     from .workbench.quantize import hadamard as hadamard, quantize as quantize
     from .workbench.tensors import tensors as tensors
@@ -70,7 +71,8 @@ else:
         ".studies.fidelity": ("fidelity",),
         ".text.units": ("bytes_text",),
         ".workbench.attention": ("attention", "attention_backward"),
-        ".workbench.compare": ("Comparison", "compare"),
+        ".workbench.compare": ("compare",),
+        ".workbench.comparison": ("Comparison",),
         ".workbench.pareto": ("pareto",),
         ".workbench.quantize": ("hadamard", "quantize"),
         ".workbench.tensors": ("tensors",),
@@ -90,9 +92,8 @@ else:
             from .hierarchy.errors import unknown  # noqa: PLC0415
 
             why = unknown("attribute", name, __all__).removeprefix("unknown ")
-            raise AttributeError(
-                f"module {__name__!r} has no {why}", name=None, obj=None
-            )  # with a name, Python would add the nearest again
+            # With a name, Python would add the nearest once more.
+            raise AttributeError(f"module {__name__!r} has no {why}", name=None, obj=None)
         globals()[name] = found
         return found
 

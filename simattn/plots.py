@@ -10,7 +10,7 @@ from matplotlib.ticker import LogLocator, NullLocator
 from .studies.fidelity import Fidelity
 from .text.files import replacing
 from .text.units import bytes_text
-from .workbench.compare import Comparison
+from .workbench.comparison import Comparison
 from .workbench.pareto import Pareto
 
 HATCHES = ("", "//", "..", "xx", "\\\\", "++", "oo", "--", "**", "||", "OO")

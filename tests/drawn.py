@@ -145,7 +145,7 @@ def backward(draw, algorithm, Br, Bc, **fixed):
     p = draw(problems(plain=False, **fixed))
     qkv, options = draw_qkv(p), draw_options(p)
     forward = ROOMY.run(sa.flash2, *qkv, **options, Br=Br, Bc=Bc)
-    stored = stored_by_forward(algorithm.removesuffix("_backward"), tuple(qkv), options, {"Br": Br, "Bc": Bc})
+    stored = stored_by_forward(sa.algorithms[algorithm], tuple(qkv), options, {"Br": Br, "Bc": Bc})
     arrays = [*qkv, forward.output, forward.outputs["lse"], forward.output]
     return Case(algorithm, p, arrays, options | stored, Br, Bc, {})
 

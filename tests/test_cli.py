@@ -21,7 +21,7 @@ from simattn.hierarchy.dtypes import STORAGE
 from simattn.kernels import GROUPS
 from simattn.text import patient
 from simattn.text.units import bytes_text, count_text, ratio_text
-from simattn.workbench.compare import OTHER_INPUTS
+from simattn.workbench.listed import OTHER_INPUTS
 from simattn.workbench.work import Work
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -29,7 +29,7 @@ SCHEMA = json.loads((ROOT / "docs" / "compare.schema.json").read_text(encoding="
 FIELDS = {
     "algorithm", "exact", "verdict", "resolution", "error_over_bound", "hbm_read_bytes", "hbm_write_bytes", "l2_read_bytes", "l2_write_bytes", "sram_read_bytes", "sram_write_bytes",
     "matmul_flops", "vector_flops", "exps", "peak_sram_bytes", "hbm_footprint_bytes", "programs", "max_abs_error", "rmse", "lse_error",
-    "predicted_ms", "error", "kernels",
+    "predicted_ms", "counted_by", "error", "kernels",
 }  # fmt: skip
 
 
@@ -173,7 +173,9 @@ USAGE = [
     (["compare", "--qkv", "absent.npz"], "absent.npz"),
     (["compare", "--qkv", ""], "--qkv ''"),
     (["compare", "--qkv", "x.npz", "--n", "5"], "leave out --n"),
-    (["compare", "--scenario", "training", "--wide"], "leave out --wide"),
+    (["compare", "--scenario", "training"], "--scenario"),
+    (["compare", "--count-only", "--n", "64", "--save", "x.png"], "leave out --count-only"),
+    (["compare", "--count-only", "--algorithms", "flash"], "did you mean 'flash1'"),
     (["nonsense"], "nonsense"),
     (["compare", "--n", "100000000000"], "N = 100,000,000,000, d = 64, float16 takes about"),
     (["compare", "--n", "1" + 20 * "0"], "of this computer's memory"),

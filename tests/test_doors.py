@@ -249,7 +249,7 @@ NAMES = {
 @pytest.mark.parametrize(("names", "said"), [
     *NAMES.items(), (None, "give a list of names, as ['naive', 'flash2'], not None"), (5, "give a list of names"), ([], "no algorithm"),
     (["Flash2"], "did you mean 'flash2'"), (["NAIVE"], "did you mean 'naive'"), ([" flash2\n"], "did you mean 'flash2'"),
-    (["split-kv"], "did you mean 'split_kv'"), ([""], "unknown algorithm ''; known: "), ([sa.flash2], "give a name, as 'flash2', not a function"),
+    (["split-kv"], "did you mean 'split_kv'"), ([""], "unknown algorithm ''; known: "), (sa.flash2, "give a list with it: [flash2], not a function"), ([sa.paged], "machine.run(sa.paged"),
     ([["naive"]], "give a name"), ([None], "give a name"), (["paged"], "machine.run(sa.paged"), (["mla"], "machine.run(sa.mla"),
     (["flash3_fp8"], "machine.run(sa.flash3_fp8"), (["naive_backward"], "backward=True"),
 ], ids=stable)  # fmt: skip

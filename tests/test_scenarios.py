@@ -133,7 +133,7 @@ def test_splits_are_those_that_split_kv_chooses():
 def test_what_does_not_fit_keeps_a_row(capsys):
     """A KV cache beyond the GPU's HBM is a row that says so, with its counts; the other ways finish. Nobody asked for it by name: exit code 0."""
     many = ("--prompt", "16", "--steps", "8", "--batch", "200")
-    code, out, _ = run(capsys, "compare", "--scenario", "dialogue", "--machine", "a100-40gb", *many, "--json")
+    code, out, _ = run(capsys, "scenario", "dialogue", "--machine", "a100-40gb", *many, "--json")
     rows = json.loads(out)["results"]
     assert code == 0
     assert [row["error"] is None for row in rows] == [True, False, False, True, True]
@@ -147,7 +147,7 @@ def test_what_does_not_fit_keeps_a_row(capsys):
 
 def test_a_scenario_as_plain_data_and_as_a_table(capsys):
     """--json prints one object: machine, scenario, what was executed, a row a way; the table names models, ways and sources."""
-    code, out, err = run(capsys, "compare", "--scenario", "training", "--prompt", "200", "--layers", "2", "--batch", "3", "--json")
+    code, out, err = run(capsys, "scenario", "training", "--prompt", "200", "--layers", "2", "--batch", "3", "--json")
     found = json.loads(out)
     assert (code, err) == (0, "")
     assert found == json.loads(json.dumps(play(SCENARIOS["training"].changed(prompt=200, layers=2, batch=3)).to_dict()))
@@ -157,7 +157,7 @@ def test_a_scenario_as_plain_data_and_as_a_table(capsys):
     assert [row["way"] for row in found["results"]] == ["unfused_chain", "naive", "flash1", "flash2"]
     assert all(set(row) >= ROW and set(row["phases"]) == {"forward", "backward"} for row in found["results"])
     assert found["results"][0]["hbm_over_first"] == 1
-    code, out, _ = run(capsys, "compare", "--scenario", "long-text", "--prompt", "300", "--steps", "2")
+    code, out, _ = run(capsys, "scenario", "long-text", "--prompt", "300", "--steps", "2")
     assert code == 0
     for part in ("Llama-3-8B", "2407.21783", "by closed form", "executed", "split_kv", "131 KB", "cache: naive"):
         assert part in out
@@ -172,7 +172,7 @@ def test_a_run_that_differs_from_its_form_is_said(capsys, monkeypatch):
         return replace(right(call, *x), hbm_footprint=-1) if call.algorithm == "flash1" else right(call, *x)
 
     monkeypatch.setattr(result.Call, "run", wrong)
-    code, out, _ = run(capsys, "compare", "--scenario", "training", "--prompt", "32")
+    code, out, _ = run(capsys, "scenario", "training", "--prompt", "32")
     assert code == 1
     assert "NOT equal to the closed form: flash1" in " ".join(out.split())
 
@@ -180,19 +180,19 @@ def test_a_run_that_differs_from_its_form_is_said(capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--scenario", "dialog"], "did you mean 'dialogue'"),
-        (["--scenario", "chess"], "known: long-text, dialogue, training"),
-        (["--scenario", "training", "--steps", "3"], "generates nothing"),
-        (["--scenario", "training", "--n", "64", "--causal"], "leave out --n, --causal"),
-        (["--scenario", "training", "--prompt", "0"], "--prompt"),
-        (["--scenario", "training", "--machine", "h100"], "did you mean 'h100-sxm'"),
-        (["--steps", "3", "--batch", "2"], "--steps: with --scenario only"),
+        (["dialog"], "did you mean 'dialogue'"),
+        (["chess"], "known: long-text, dialogue, training"),
+        (["training", "--steps", "3"], "generates nothing"),
+        (["training", "--n", "64"], "--n"),
+        (["training", "--prompt", "0"], "--prompt"),
+        (["training", "--machine", "h100"], "did you mean 'h100-sxm'"),
+        ([], "NAME"),
     ],
     ids=str,
 )  # fmt: skip
 def test_a_usage_error_of_a_scenario_is_one_line(capsys, arguments, message):
     """Unknown names come with the nearest; options that fit no scenario are named; exit code 2."""
-    code, out, err = run(capsys, "compare", *arguments)
+    code, out, err = run(capsys, "scenario", *arguments)
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert message in err
 

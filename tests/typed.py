@@ -23,3 +23,9 @@ def a_machine_gives_runs(machine: sa.Machine, recorded: sa.Recording) -> None:
     assert_type(recorded.run(), sa.Run)
     machine.launch(sa.flash2)  # type: ignore[attr-defined]
     _ = recorded.cuonts  # type: ignore[attr-defined]
+
+
+def names_of_sa() -> None:
+    """A name that simattn does not export is an error, though names load when they are first used."""
+    _ = sa.nonsense  # type: ignore[attr-defined]
+    _ = sa.flash3  # type: ignore[attr-defined]

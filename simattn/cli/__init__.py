@@ -1,4 +1,4 @@
-"""The command line: `simattn compare`, `machines`, `reproduce`, `claims` and `gpu`."""
+"""The command line: `simattn compare`, `scenario`, `machines`, `reproduce`, `claims` and `gpu`."""
 
 import os
 import sys
@@ -12,7 +12,7 @@ FAILED = 2
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line, and exit.
 
-    0: done. 1: an algorithm that was asked for by name did not fit. 2: what was asked for cannot be done, which one line on stderr
+    0: done. 1: an algorithm that was asked for by name did not fit, or a scenario did not equal its closed form. 2: what was asked for cannot be done, which one line on stderr
     explains. 130: Ctrl-C. Where the reader of a pipe closes it, the command ends without a word.
     """
     try:

@@ -1,6 +1,8 @@
 """`simattn compare`."""
 
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,16 +15,19 @@ from ..hierarchy.catalogue import machines
 from ..hierarchy.dtypes import STORAGE, Array
 from ..kernels import GROUPS
 from ..reference.problem import Problem
-from ..studies.scenarios import SCENARIOS, Scenario, asked, play, ways
 from ..text.console import show
 from ..text.patient import Patient
-from ..workbench.compare import OTHER_INPUTS, Comparison, compare
+from ..workbench.compare import compare
+from ..workbench.comparison import Comparison
+from ..workbench.counted import count
 from ..workbench.defaults import DEFAULTS
 from ..workbench.inputs import checked_qkv, draw
+from ..workbench.listed import OTHER_INPUTS, comparable, listed
 from ..workbench.options import Options
 from ..workbench.table import comparison_table
 from ..workbench.tensors import read_qkv, tensors
 from ..workbench.work import estimate
+from .functions import algorithm
 from .options import Causal, Json, KvHeads, Nq, Seed, echo_json, figure, names, whole, workload
 from .work import accepted
 
@@ -43,7 +48,7 @@ EPILOG = "\n\n".join(
         f"What an algorithm takes unless told otherwise: {'; '.join(f'{name}, {its}' for name, its in DEFAULTS.items())}.",
         f"Types: {', '.join(STORAGE)}.",
         f"Machines: {', '.join(m.name for m in machines())}.",
-        "Exit codes: 1 where an algorithm of --algorithms did not fit or refused, 2 where nothing was run, which one line on stderr explains.",
+        "Exit codes: 1 where an algorithm of --algorithms did not fit, refused or failed, 2 where nothing was run, which one line on stderr explains.",
     ]
 )
 
@@ -51,13 +56,12 @@ Case = tuple[str, Problem, Callable[[], tuple[Array, Array, Array]]]
 
 
 def command(
-    machine: Annotated[
-        str | None, typer.Option(help=f"A GPU of `simattn machines`. [default: {DEFAULT_MACHINE}, or the scenario's]")
-    ] = None,
+    machine: Annotated[str, typer.Option(help="A GPU of `simattn machines`.")] = DEFAULT_MACHINE,
     algorithms: Annotated[
         str | None,
         typer.Option(
-            help=f"Names, separated by commas. [default: {','.join(DEFAULT_ALGORITHMS)}; with --backward {','.join(DEFAULT_BACKWARD)}]"
+            help="Names, or functions of yours as mine.py:my_flash, separated by commas. "
+            f"[default: {','.join(DEFAULT_ALGORITHMS)}; with --backward {','.join(DEFAULT_BACKWARD)}]"
         ),
     ] = None,
     batch: Annotated[int | None, whole(help=f"[default: {BATCH}]")] = None,
@@ -79,14 +83,9 @@ def command(
     qkv: Annotated[str | None, typer.Option(help="A .npz or .safetensors file with arrays Q, K, V.", metavar="PATH")] = None,
     seed: Seed = 0,
     save: Annotated[str | None, typer.Option(help="Write a figure of the traffic: .png, .pdf or .svg.", metavar="PATH")] = None,
-    scenario: Annotated[
-        str | None, typer.Option(help=f"A model's whole run instead, by closed form: {', '.join(SCENARIOS)}; also takes --batch.")
-    ] = None,
-    prompt: Annotated[
-        int | None, whole(help="Tokens of the scenario's prompt, or training sequence. [default: the scenario's]")
-    ] = None,
-    steps: Annotated[int | None, whole(help="Tokens that it generates. [default: the scenario's]")] = None,
-    layers: Annotated[int | None, whole(help="Layers of its model. [default: the model's]")] = None,
+    count_only: Annotated[
+        bool, typer.Option("--count-only", help="Counts at any length, by closed form or by a recording: no arrays, no errors.")
+    ] = False,
     wide: Annotated[
         bool, typer.Option("--wide", help="More columns: HBM footprint, SRAM traffic, matmul FLOPs and the largest error.")
     ] = False,
@@ -94,27 +93,22 @@ def command(
 ) -> None:
     """Run algorithms on the same inputs: counted traffic side by side, and the error of each against float64.
 
-    Without workload options: the shipped real tensors, GPT-2 medium's attention and a decode step. With --scenario: a model's whole run,
-    every layer, prompt and step, by closed forms that a small run of the same kind is executed to check.
+    Without workload options: the shipped real tensors, GPT-2 medium's attention and a decode step. A function of yours is
+    f(gpu, Q, K, V, *, Br, Bc), with --backward f(gpu, Q, K, V, O, lse, dO, *, Br, Bc).
     """
-    others = {
-        "--algorithms": algorithms, "--heads": heads, "--kv-heads": kv_heads, "--n": n, "--n-q": n_q, "--d": d, "--dtype": dtype,
-        "--causal": causal, "--window": window, "--backward": backward, "--br": br, "--bc": bc, "--splits": splits, "--qkv": qkv,
-        "--seed": seed, "--save": save, "--wide": wide,
-    }  # fmt: skip
     if machine == "":
         raise ValueError(f"--machine '': give one of {', '.join(m.name for m in machines())}")
-    whole = asked(scenario, {"batch": batch, "prompt": prompt, "steps": steps, "layers": layers}, others)
-    if whole is not None:
-        _play(whole, machine, json_=json_)
-        return
-    gpu = catalogue_machine(DEFAULT_MACHINE if machine is None else machine)
-    known = [name for group, found in GROUPED.items() if (group == "backward") == backward for name in found]
-    compared = (
-        list(DEFAULT_BACKWARD if backward else DEFAULT_ALGORITHMS)
-        if algorithms is None
-        else names("--algorithms", algorithms, known)
-    )
+    if count_only and save is not None:
+        raise ValueError("--save: the figure shows a run's traffic by array; leave out --count-only")
+    gpu = catalogue_machine(machine)
+    known = comparable(backward=backward)
+    asked = DEFAULT_BACKWARD if backward else DEFAULT_ALGORITHMS
+    with _printing(quiet=json_):
+        compared = listed(
+            [algorithm("--algorithms", x) for x in (asked if algorithms is None else names("--algorithms", algorithms, known))],
+            known,
+            backward=backward,
+        )
     if (br is None) != (bc is None):
         raise ValueError("give both --br and --bc, or neither")
     path = None if save is None else figure("--save", save)
@@ -137,13 +131,20 @@ def command(
             ("GPT-2 medium's shape, random", GPT2_MEDIUM, lambda: draw(GPT2_MEDIUM, seed)),
             ("one decode step, random", DECODE_STEP, lambda: draw(DECODE_STEP, seed)),
         ]
-    seconds = accepted([estimate(compared, asked_for, gpu, backward=backward, **blocks) for _, asked_for, _ in cases])
     options["backward"] = backward
+    functions = [x.name if not x.own else x.function for x in compared]
+    stages: list[float] | int = len(cases) * len(compared)
+    if not count_only:
+        stages = accepted([estimate(compared, p, gpu, backward=backward, **blocks) for _, p, _ in cases])
     done = []
-    with Patient(seconds, Console(stderr=True, quiet=json_)) as progress:
-        for title, _, inputs in cases:
-            Q, K, V = inputs()
-            done.append(compare(gpu, compared, Q, K, V, title=title, progress=progress, **options, **blocks))
+    with Patient(stages, Console(stderr=True, quiet=json_)) as progress, _printing(quiet=json_):
+        for title, p, inputs in cases:
+            said: dict[str, Any] = {"title": title, "progress": progress, **blocks}
+            if count_only:
+                done.append(count(gpu, functions, p, backward=backward, **said))
+            else:
+                Q, K, V = inputs()
+                done.append(compare(gpu, functions, Q, K, V, **options, **said))
     if json_:
         echo_json({"comparisons": [c.to_dict() for c in done]})
     else:
@@ -164,15 +165,11 @@ def _case(title: str, qkv: tuple[Array, Array, Array], options: dict[str, Any]) 
     return title, Problem.of(*qkv, Options.of(*qkv[:2], **options)), lambda: qkv
 
 
-def _play(scenario: Scenario, machine: str | None, *, json_: bool) -> None:
-    with Patient(2 * len(ways(scenario)), Console(stderr=True, quiet=json_)) as progress:
-        played = play(scenario, machine, progress)
-    if json_:
-        echo_json(played.to_dict())
-    else:
-        show(played)
-    if played.check.unequal:
-        raise typer.Exit(1)
+@contextmanager
+def _printing(*, quiet: bool) -> Iterator[None]:
+    """Where stdout is to hold one JSON object, what a function of the user's prints goes to stderr."""
+    with redirect_stdout(sys.stderr) if quiet else nullcontext():
+        yield
 
 
 def _window(text: str) -> tuple[int | None, int | None]:

@@ -10,7 +10,7 @@ from ..text.units import time_text
 from ..workbench.work import HOUR, REMEDY, Work
 
 MINUTE = 60.0
-COUNTS = "--scenario or sa.closed_form counts without a run"
+COUNTS = "simattn compare --count-only counts without a run"
 
 
 def accepted(works: Sequence[Work]) -> list[float]:

@@ -15,7 +15,7 @@ from ..reference.verdict import Judgement
 from ..text.progress import Progress
 from ..text.shown import Shown
 from ..workbench.cases import Backward, Forward
-from ..workbench.compare import finite
+from ..workbench.comparison import finite
 from ..workbench.inputs import checked_qkv
 from ..workbench.options import Options
 from .backend import Unavailable, describe, one_line

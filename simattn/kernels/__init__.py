@@ -1,7 +1,7 @@
 """Attention algorithms, and the basics that are none: one idea, one file, one line of `registry`. Each loads when it is first asked for."""
 
 import importlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 
 from . import registry
 from .kinds import FOLDER, GROUP, Algorithm
@@ -29,8 +29,8 @@ def module_of(name: str) -> str:
     return f"{FOLDER.get(KINDS[name], '')}.{name}"
 
 
-class Algorithms(Mapping[str, Algorithm]):
-    """Name -> function. Names are known from the registry; a function loads when it is asked for."""
+class Algorithms(MutableMapping[str, Algorithm]):
+    """Name -> function. Names are known from the registry; a function loads when it is asked for. Another may be put in its place."""
 
     def __init__(self, names: Iterable[str]) -> None:
         self._loaded: dict[str, Algorithm | None] = dict.fromkeys(names)
@@ -40,6 +40,12 @@ class Algorithms(Mapping[str, Algorithm]):
         if function is None:
             function = self._loaded[name] = _load(name)
         return function
+
+    def __setitem__(self, name: str, function: Algorithm) -> None:
+        self._loaded[name] = function
+
+    def __delitem__(self, name: str) -> None:
+        del self._loaded[name]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._loaded)

@@ -72,27 +72,30 @@ class Rounding:
 
         An array that no algorithm here has, as large as scores in HBM would be, may hold scores or weights: it counts as both.
         """
-        stored = {name: t.hbm_write for name, t in run.tensors.items() if t.hbm_write}
-        known = (*SCORES, *WEIGHTS, *GRADIENTS, *COLUMNS)
-        others = [name for name in stored.keys() - {*known, *run.outputs} if stored[name] >= pairs * units.scores.itemsize]
+        stored, others = _stored(run), _others(run, pairs, units)
         name, output = next(iter(run.outputs.items()))
         return cls(
-            scores=sum(x in stored for x in SCORES) + len(others),
-            weights=sum(x in stored for x in WEIGHTS) + len(others),
+            scores=sum(x in stored for x in SCORES) + others,
+            weights=sum(x in stored for x in WEIGHTS) + others,
             again=run.tensors[name].hbm_read / output.nbytes if units.narrow and name in run.tensors else 0.0,
         )
 
     @classmethod
-    def of_backward(cls, run: Run, units: Units, masked: bool, capped: bool) -> Self:
+    def of_backward(cls, run: Run, pairs: int, units: Units, masked: bool, capped: bool) -> Self:
         """Of a backward pass: one that reads P was given weights of scores that a forward pass had stored, again where masked.
 
-        capped: whether dS is stored again, after the slope of the softcap.
+        capped: whether dS is stored again, after the slope of the softcap. An array that no algorithm here has, as large as scores in HBM
+        would be, may hold scores, weights or gradients: it counts as scores and as gradients, whose bound has room for weights.
         """
+        others = _others(run, pairs, units)
         read = any(run.tensors[x].hbm_read for x in WEIGHTS if x in run.tensors)
-        stored = sum(x in run.tensors and run.tensors[x].hbm_write > 0 for x in GRADIENTS)
+        stored = others + sum(x in _stored(run) for x in GRADIENTS)
         again = run.tensors["dQ"].hbm_read / run.outputs["dQ"].nbytes if units.narrow else 0.0
         return cls(
-            scores=(1 + masked) * read, weights=int(read), again=again, gradients=max(stored - 1, 1 + capped) if stored else 0
+            scores=(1 + masked) * read + others,
+            weights=int(read),
+            again=again,
+            gradients=max(stored - 1, 1 + capped) if stored else 0,
         )
 
     def said(self, units: Units) -> str:
@@ -106,6 +109,17 @@ class Rounding:
 
 
 UNFUSED = Rounding(scores=2, weights=1, gradients=2)  # of a framework's operators one by one, each of which stores what it gives
+
+
+def _stored(run: Run) -> dict[str, int]:
+    """The bytes that were written of each array."""
+    return {name: t.hbm_write for name, t in run.tensors.items() if t.hbm_write}
+
+
+def _others(run: Run, pairs: int, units: Units) -> int:
+    """How many arrays were stored that no algorithm here has, and that are as large as scores in HBM."""
+    known = {*SCORES, *WEIGHTS, *GRADIENTS, *COLUMNS, *run.outputs}
+    return sum(n >= pairs * units.scores.itemsize for name, n in _stored(run).items() if name not in known)
 
 
 def unit(dtype: DType) -> float:

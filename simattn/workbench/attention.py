@@ -4,25 +4,25 @@ from typing import Any
 
 import numpy as np
 
-from ..hierarchy.checks import array, instance, named, shown
+from ..hierarchy.checks import array, instance, shown
 from ..hierarchy.dtypes import Array, accumulation_type, scores_type
 from ..hierarchy.machine import Machine
 from ..hierarchy.run import Run
-from ..kernels import BACKWARD, GROUPS, algorithms
+from ..kernels import BACKWARD, algorithms
 from ..score_options import ASKED
 from .cases import stored_by_forward
-from .defaults import ELSEWHERE
 from .inputs import check_names, checked_machine, checked_qkv
+from .listed import Algorithm, check_options, comparable, entry
 from .options import Options
 
 
 def attention(
-    q: Array, k: Array, v: Array, *, algorithm: str = "flash2", machine: Machine | str | None = None, causal: bool = False,
+    q: Array, k: Array, v: Array, *, algorithm: str | Algorithm = "flash2", machine: Machine | str | None = None, causal: bool = False,
     scale: float | None = None, bias: Array | None = None, mask: Array | None = None,
     window: tuple[int | None, int | None] | None = None, offset: int | None = None, softcap: float | None = None,
     alibi: Any = None, block_mask: Any = None, kv_lens: Any = None, dropout: float = 0.0, rng: Any = None, **blocks: Any,
 ) -> Run:  # fmt: skip
-    """softmax(QKᵀ·scale)V of NumPy arrays, by an algorithm of `sa.algorithms` on a machine: `sa.attention(q, k, v).output`.
+    """softmax(QKᵀ·scale)V of NumPy arrays, by an algorithm of `sa.algorithms` or a function of yours: `sa.attention(q, k, v).output`.
 
     q (N, d) or (batch, heads, N, d); k and v may have fewer heads, and v another width. machine: a Machine or a catalogue name,
     "a100-40gb" unless given. scale: 1/√d unless given. softcap: c·tanh(S/c). bias: (n_q, n_k) or (batch, heads, n_q, n_k), where all
@@ -35,18 +35,18 @@ def attention(
     >>> run.output.shape, run.hbm_read
     ((64, 32), 24576)
     """
-    known = {name: algorithms[name] for group in ("exact", "decoding", "approximate") for name in GROUPS[group]}
-    named("algorithm", algorithm, known, ELSEWHERE)
+    known = comparable(backward=False)
+    asked = entry(algorithm, known)
     if block_mask is not None:
         blocks["block_mask"] = block_mask
-    check_names([algorithm], blocks, known)
+    check_options([asked], blocks, known)
     gpu = checked_machine("a100-40gb" if machine is None else machine)
     Q, K, _ = checked_qkv(q, k, v)
     options = Options.of(
         Q, K, causal=causal, scale=scale, bias=bias, mask=mask, window=window, offset=offset, softcap=softcap, alibi=alibi,
         kv_lens=kv_lens, dropout=dropout, rng=rng,
     )  # fmt: skip
-    return gpu.run(known[algorithm], q, k, v, **options.for_run(known[algorithm], *Q.shape[1:3]), **blocks)
+    return gpu.run(asked.function, q, k, v, **options.for_run(asked.function, *Q.shape[1:3]), **blocks)
 
 
 def attention_backward(
@@ -85,7 +85,7 @@ def attention_backward(
     given = asked.for_run()
     if p is not None:
         blocks["P"] = p
-    stored = stored_by_forward(algorithm, (q, k, v), given, blocks)
+    stored = stored_by_forward(known[algorithm], (q, k, v), given, blocks)
     return gpu.run(known[algorithm], q, k, v, o, lse[..., None], do, **given, **stored, **blocks)
 
 

@@ -1,6 +1,6 @@
 """What is compared: attention, or its gradients. Each knows its truth, how to run it, and the error of a run."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +12,7 @@ from ..hierarchy.run import Run
 from ..kernels import algorithms
 from ..reference.bound import Moments
 from ..reference.gradient_bound import GradientBound
-from ..reference.rounding import Rounding, Units
+from ..reference.rounding import Rounding
 from ..reference.truth import (
     Error,
     Gradients,
@@ -29,6 +29,7 @@ from ..reference.verdict import TIMES, Judgement, judge, judge_gradients
 from .inputs import parameters
 from .options import Options
 
+Algorithm = Callable[..., Any]
 REFERENCE = 1 << 26  # elements of S that the naive reference may hold at a time
 UNLIMITED = Machine(name="unlimited", sram=1 << 60)
 
@@ -55,12 +56,20 @@ class Forward:
         rounding = Rounding.of(run, moments.pairs, moments.units) if rounding is None else rounding
         return judge(run.output, run.lse if has_lse(run) else None, truth, moments, rounding)
 
-    def run(self, machine: Machine, name: str, own: dict[str, Any]) -> Run:
-        algorithm = algorithms[name]
-        if name == "block_sparse" and self.sparse is not None:
+    def run(self, machine: Machine, algorithm: str | Algorithm, own: dict[str, Any]) -> Run:
+        algorithm = algorithms[algorithm] if isinstance(algorithm, str) else algorithm
+        if algorithm is algorithms["block_sparse"] and self.sparse is not None:
             options = replace(self.options, mask=self.sparse["mask"]).for_run()
             return machine.run(algorithm, *self.qkv, **options, block_mask=self.sparse["block_mask"], **own)
         return machine.run(algorithm, *self.qkv, **self.options.for_run(algorithm, *self.qkv[0].shape[1:3]), **own)
+
+    def check(self, run: Run) -> None:
+        """ValueError for outputs that are not those of attention: the first is O, and one named lse is the log-sum-exp."""
+        Q, _, V = self.qkv
+        name = next(iter(run.outputs))
+        _fits(run, name, (*Q.shape[:3], V.shape[3]), "return O first")
+        if has_lse(run):
+            _fits(run, "lse", (*Q.shape[:3], 1), "it has a column for each head")
 
     def error(self, run: Any, truth: Truth) -> Error:
         return error(run.output, run.lse if has_lse(run) else None, truth)
@@ -104,7 +113,7 @@ class Backward:
         truth, moments = self._forward_bounded(acc)
         off_lse, off_O = difference(self.forward.lse, truth.lse), self.forward.output.astype(truth.O.dtype) - truth.O
         off_D = np.abs((self.dO.astype(truth.O.dtype) * off_O).sum(axis=3))
-        return self._bounded({self._rounding(run, moments.units) for run in runs}, moments, off_lse, off_D)
+        return self._bounded({self._rounding(run, moments) for run in runs}, moments, off_lse, off_D)
 
     def bounded_by(self, *roundings: Rounding) -> tuple[Gradients, dict[Rounding, GradientBound]]:
         """The same for passes that round so, of whose forward pass nothing else is known."""
@@ -128,19 +137,31 @@ class Backward:
         self, run: Any, truth: Gradients, bounds: dict[Rounding, GradientBound], rounding: Rounding | None = None
     ) -> Judgement:
         """The verdict on a run that was among those that the bounds are for; rounding: what it rounded, where its counts do not say."""
-        units = next(iter(bounds.values())).units
-        rounding = self._rounding(run, units) if rounding is None else rounding
+        moments = next(iter(bounds.values())).moments
+        rounding = self._rounding(run, moments) if rounding is None else rounding
         return judge_gradients(run.outputs, truth, bounds[replace(rounding, again=0.0)], rounding)
 
-    def _rounding(self, run: Run, units: Units) -> Rounding:
+    def _rounding(self, run: Run, moments: Moments) -> Rounding:
         given = self.options.given().keys()
-        return Rounding.of_backward(run, units, bool(given - {"scale", "dropout", "seed", "kv_lens"}), "softcap" in given)
+        return Rounding.of_backward(
+            run, moments.pairs, moments.units, bool(given - {"scale", "dropout", "seed", "kv_lens"}), "softcap" in given
+        )
 
-    def run(self, machine: Machine, name: str, own: dict[str, Any]) -> Run:
+    def run(self, machine: Machine, algorithm: str | Algorithm, own: dict[str, Any]) -> Run:
+        algorithm = algorithms[f"{algorithm}_backward"] if isinstance(algorithm, str) else algorithm
         options = self.options.for_run()
-        stored = stored_by_forward(name, self.qkv, options, own)
+        stored = stored_by_forward(algorithm, self.qkv, options, own)
         forward = (self.forward.output, self.forward.outputs["lse"])
-        return machine.run(algorithms[f"{name}_backward"], *self.qkv, *forward, self.dO, **options, **stored, **own)
+        return machine.run(algorithm, *self.qkv, *forward, self.dO, **options, **stored, **own)
+
+    def check(self, run: Run) -> None:
+        """ValueError for outputs that are not the gradients."""
+        missing = [name for name in ("dQ", "dK", "dV") if name not in run.outputs]
+        if missing:
+            returned = f"{run.algorithm} returned {', '.join(run.outputs)}, but not {', '.join(missing)}"
+            raise ValueError(f"{returned}: a backward pass returns arrays made as gpu.empty(..., name='dQ'), 'dK' and 'dV'")
+        for name, x in zip(("dQ", "dK", "dV"), self.qkv, strict=True):
+            _fits(run, name, x.shape, f"it has the shape of {name[1]}; gpu.empty(..., like={name[1]}) makes it")
 
     def error(self, run: Any, truth: Gradients) -> Error:
         return gradient_error(run.outputs, truth)
@@ -154,11 +175,24 @@ def has_lse(run: Any) -> bool:
     return "lse" in run.outputs if isinstance(run, Run) else True
 
 
-def stored_by_forward(name: str, qkv: tuple[Array, ...], options: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
-    """What the backward pass of `name` reads beside O and lse: P and what dropout kept, by a forward pass of the same blocks."""
-    wanted = {"P", "keep", "P_kept"} & parameters(algorithms[f"{name}_backward"]) - own.keys()
+def _fits(run: Run, name: str, shape: tuple[int, ...], why: str) -> None:
+    found = run.outputs[name].shape
+    if found != shape:
+        raise ValueError(f"{run.algorithm} returned {name} of shape {found}, not {shape}: {why}")
+
+
+def stored_by_forward(
+    algorithm: Algorithm, qkv: tuple[Array, ...], options: dict[str, Any], own: dict[str, Any]
+) -> dict[str, Any]:  # fmt: skip
+    """What a backward pass reads beside O and lse: P and what dropout kept, by a forward pass of the same blocks.
+
+    That is its own; of one that is not simattn's, `unfused_chain` with dropout, else `naive`.
+    """
+    wanted = {"P", "keep", "P_kept"} & parameters(algorithm) - own.keys()
     if not wanted:
         return {}
+    of = next((name for name, f in algorithms.items() if f is algorithm), "").removesuffix("_backward")
+    forward = algorithms[of or ("unfused_chain" if "dropout" in options else "naive")]
     blocks = {"Br": own.get("Br", 128), "Bc": own.get("Bc", 128)}
-    outputs = UNLIMITED.run(algorithms[name], *qkv, **options, **blocks, return_P=True).outputs
+    outputs = UNLIMITED.run(forward, *qkv, **options, **blocks, return_P=True).outputs
     return {array: outputs[array] for array in wanted & outputs.keys()}

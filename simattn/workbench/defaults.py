@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from ..hierarchy.dtypes import storage_type
+from ..hierarchy.given import spec
 from ..kernels.approximate.features import orthogonal_features
 from ..reference.problem import Problem
 
@@ -37,8 +38,11 @@ ELSEWHERE: Mapping[str, str] = {
 """Algorithms that do not take Q, K and V alone -> how they run."""
 
 
-def defaults(algorithm: str, w: Problem, given: Mapping[str, Any], *, masked: bool = False) -> dict[str, Any]:
+def defaults(
+    algorithm: str, w: Problem, given: Mapping[str, Any], *, masked: bool = False, values: bool = True
+) -> dict[str, Any]:  # fmt: skip
     """The keyword arguments that `algorithm` gets on a workload, except those that were given. masked: whether there is a boolean mask.
+    values: whether weights are drawn; where not, they are specs.
 
     Weights are drawn with a fixed seed, so that two comparisons agree. Those of linformer and dynamic_conv would be trained: as drawn,
     they show what the algorithm moves, and their error says nothing of a trained model's.
@@ -59,13 +63,15 @@ def defaults(algorithm: str, w: Problem, given: Mapping[str, Any], *, masked: bo
         made = {"block": block, "global_blocks": min(2, tiles), "random_blocks": min(3, tiles)}
     elif algorithm == "linformer":
         k = max(1, min(256, w.n_k // 2))
-        E = (rng.standard_normal((k, w.n_k)) / np.sqrt(k)).astype(storage_type(w.dtype))
+        E = rng.standard_normal((k, w.n_k)) / np.sqrt(k) if values else spec((k, w.n_k), w.dtype)
         made = {"E": E, "F": E}
     elif algorithm == "performer":
-        made = {"W": orthogonal_features(256, w.d, rng).astype(storage_type(w.dtype))}
+        made = {"W": orthogonal_features(256, w.d, rng) if values else spec((256, w.d), w.dtype)}
     elif algorithm == "dynamic_conv":
-        made = {"W": (rng.standard_normal((7, w.d)) / np.sqrt(w.d)).astype(storage_type(w.dtype))}
-    return {name: value for name, value in made.items() if name not in given}
+        made = {"W": rng.standard_normal((7, w.d)) / np.sqrt(w.d) if values else spec((7, w.d), w.dtype)}
+    made = {name: value for name, value in made.items() if name not in given}
+    stored = storage_type(w.dtype)
+    return {name: x.astype(stored) if isinstance(x, np.ndarray) and x.dtype.kind == "f" else x for name, x in made.items()}
 
 
 def divisor(n: int, most: int) -> int:

@@ -8,36 +8,38 @@ from rich.text import Text
 from ..hierarchy.machine import Machine
 from ..text.layout import Columns
 from ..text.units import bytes_text, count_text, kib_text, ratio_text
-from .compare import Comparison, Result
+from .comparison import Comparison, Result
 
 TWICE = 2  # times naive's error, from which on a row that is exact says why
-COLOURS = {"exact": "green", "not exact": "red", "undecided": "yellow", "did not fit": "red", "refused": "red"}
+COLOURS = {"exact": "green", "not exact": "red", "undecided": "yellow", "did not fit": "red", "refused": "red", "failed": "red"}
 
 
 def comparison_table(comparison: Comparison, *, wide: bool = False) -> Group:
     """One row an algorithm: HBM traffic, its ratio to naive's, the largest working set, and the error over naive's with its verdict.
 
     wide: the footprint, SRAM traffic, matmul FLOPs and the error itself, too. Below: what did not fit, and why a row whose error is more
-    than twice naive's is exact all the same, or why none can say.
+    than twice naive's is exact all the same, or why none can say. Where nothing was executed, how a row was counted is its last column.
     """
+    executed = not any(r.counted_by in ("closed form", "recording") for r in comparison.results)
     table = Columns(_title(comparison), "algorithm")
     footprint = ("HBM\nfootprint", "SRAM\ntraffic", "matmul\nFLOP") if wide else ()
     working_set = f"working set\nof {kib_text(comparison.machine.sram)}"
-    table.numbers(
-        "HBM\nread", "HBM\nwritten", "HBM\n÷ naive", *footprint, working_set, *["max\nerror"] * wide, "error\n÷ naive", "\nverdict"
-    )
+    errors = (*["max\nerror"] * wide, "error\n÷ naive", "\nverdict") if executed else ("\ncounted by",)
+    table.numbers("HBM\nread", "HBM\nwritten", "HBM\n÷ naive", *footprint, working_set, *errors)
     naive = next((r.run for r in comparison.results if r.algorithm == "naive" and r.run), None)
     base = None if naive is None else naive.hbm_read + naive.hbm_write
     for result in comparison.results:
         cells = _cells(result, comparison.machine, base, wide=wide)
-        table.add_row(result.algorithm, *cells or [""] * (len(table.columns) - 2), verdict(result))
+        table.add_row(
+            result.algorithm, *cells or [""] * (len(table.columns) - 2), verdict(result) if executed else _counted(result)
+        )
     failed = [Text(f"{r.algorithm}: {r.failure}", style="red") for r in comparison.results if r.failure]
     return Group(table, *failed, *(Text(note, style="dim") for note in map(_reason, comparison.results) if note))
 
 
 def _cells(r: Result, machine: Machine, base: int | None, *, wide: bool) -> list[str | Text]:
     run, error = r.run, r.error
-    if run is None or error is None:
+    if run is None:
         return []
     more = [bytes_text(run.hbm_footprint), bytes_text(run.sram_read + run.sram_write), count_text(run.matmul_flops)]
     return [
@@ -46,8 +48,7 @@ def _cells(r: Result, machine: Machine, base: int | None, *, wide: bool) -> list
         "–" if base is None else ratio_text((run.hbm_read + run.hbm_write) / base),
         *more * wide,
         f"{kib_text(run.peak_sram)}, {run.peak_sram / machine.sram:.0%}",
-        *[f"{error.max_abs:.1e}"] * wide,
-        "–" if r.times_naive is None else ratio_text(r.times_naive),
+        *([] if error is None else [*[f"{error.max_abs:.1e}"] * wide, ratio_text(r.times_naive or 0.0)]),
     ]
 
 
@@ -55,6 +56,10 @@ def verdict(result: Any) -> Text:
     """The word, in its colour; of a row without a run, why there is none."""
     word = result.verdict or getattr(result, "outcome", None) or "–"
     return Text(word, style=COLOURS.get(word, ""))
+
+
+def _counted(r: Result) -> Text:
+    return verdict(r) if r.run is None else Text(r.counted_by or "")
 
 
 def _reason(r: Result) -> str | None:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +16,8 @@ from ..hierarchy.machine import Machine
 from ..hierarchy.memory import available
 from ..hierarchy.splits import num_splits
 from ..reference.problem import Problem
+from .counted import recorded
+from .listed import Listed, dealt
 
 UNLIMITED = Machine(name="unlimited", sram=1 << 60)
 
@@ -29,6 +32,7 @@ KEY = 10e-9  # an element of K or V, each time that float64 attention goes throu
 ELEMENT = 150e-9  # an element of an output, held against the truth
 EXTENDED = 100  # longdouble, which has no BLAS, against float64
 LOG = 10_000  # bytes of a recorded pair of blocks
+QUICK = 1024  # pairs of blocks of one lane that are counted in a tenth of a second
 STRIP = 1 << 22  # scores that float64 attention takes at a time
 PASSES = 10  # arrays of a strip's size that the truth holds at once
 
@@ -61,7 +65,9 @@ class Work:
         return f"about {_gb(self.bytes)} of this computer's memory, of which {_gb(free)} are free"
 
 
-def refuse_beyond_memory(names: Iterable[str], problem: Problem, machine: Machine, *, backward: bool = False, **own: Any) -> None:
+def refuse_beyond_memory(
+    names: Iterable[str | Listed], problem: Problem, machine: Machine, *, backward: bool = False, **own: Any
+) -> None:
     """MemoryError, before anything is allocated, for a comparison that this computer cannot hold."""
     if 4 * 8 * problem.lanes * problem.n_q * problem.n_k + _base_bytes(problem, backward=backward) < ROOM:
         return
@@ -70,8 +76,11 @@ def refuse_beyond_memory(names: Iterable[str], problem: Problem, machine: Machin
         raise MemoryError(f"this takes {why}; {REMEDY}, or sa.closed_form, which counts without a run")
 
 
-def estimate(names: Iterable[str], problem: Problem, machine: Machine, *, backward: bool = False, **own: Any) -> Work:
-    """The work of `sa.compare` on arrays of these shapes, beside making them. own: Br, Bc, splits and what else only some algorithms take."""
+def estimate(names: Iterable[str | Listed], problem: Problem, machine: Machine, *, backward: bool = False, **own: Any) -> Work:
+    """The work of `sa.compare` on arrays of these shapes, beside making them. own: Br, Bc, splits and what else only some algorithms take.
+
+    A function of the caller's has no closed form: it is counted where that is quick, and else taken to be like flash2.
+    """
     truth = _truth_seconds(problem, backward=backward)
     base = Work(problem, _base_bytes(problem, backward=backward), {"float64": truth}, least=True)
     if base.seconds > HOUR or base.beyond_memory():
@@ -80,8 +89,10 @@ def estimate(names: Iterable[str], problem: Problem, machine: Machine, *, backwa
     outputs = _outputs(problem, backward=backward) * storage_type(problem.dtype).itemsize + problem.lanes * problem.n_q * acc
     stages: dict[str, float] = {}
     kept, peak = 0, 0
-    for name in names:
-        seconds, held = _run(name, problem, machine, own, backward=backward)
+    for x in names:
+        name = x if isinstance(x, str) else x.name
+        counted = _counted(x, problem, machine, own, backward=backward) if isinstance(x, Listed) and x.own else None
+        seconds, held = counted or _run(name, problem, machine, own, backward=backward)
         stages[name] = seconds
         kept, peak = kept + outputs, max(peak, kept + 2 * outputs + held)
     reference = 0.0 if stages.get("naive") else _run("naive", problem, UNLIMITED, {"Br": 128, "Bc": 128}, backward=backward)[0]
@@ -103,9 +114,26 @@ def _run(name: str, p: Problem, machine: Machine, own: dict[str, Any], *, backwa
         log = (
             LOG * _pairs(form.total, p, blocks) // p.lanes if name == "flash1" else 0
         )  # a head is one thread block, recorded whole
-        held = form.hbm_footprint // p.lanes * _side_by_side(p, machine) + log
-        return _seconds(form.total, p, blocks, machine), held
+        return _seconds(form.total, p, blocks, machine), _held(form.hbm_footprint, p, machine) + log
     return 0.0, 0
+
+
+def _counted(x: Listed, p: Problem, machine: Machine, own: dict[str, Any], *, backward: bool) -> tuple[float, int] | None:
+    """Seconds and bytes of the caller's function, counted in silence; None where that takes long or fails, as the run will tell."""
+    blocks = {"Br": own.get("Br", BLOCK_SIZES[0]), "Bc": own.get("Bc", BLOCK_SIZES[0])}
+    if math.ceil(p.n_q / blocks["Br"]) * math.ceil(p.n_k / blocks["Bc"]) > QUICK:
+        return None
+    try:
+        with redirect_stdout(None):
+            run = recorded(machine, x, p, dealt(own, [x])[x.name], backward=backward)
+    except (Exception, SystemExit):  # noqa: BLE001 - whatever it raises
+        return None
+    return _seconds(run.total, p, blocks | run.blocks, machine), _held(run.hbm_footprint, p, machine)
+
+
+def _held(footprint: int, p: Problem, machine: Machine) -> int:
+    """Bytes that the lanes hold that run side by side."""
+    return footprint // p.lanes * _side_by_side(p, machine)
 
 
 def _form(algorithm: str, p: Problem, machine: Machine, blocks: dict[str, int], own: dict[str, Any]) -> Any:

@@ -1,6 +1,5 @@
 """Models by the shape of their attention, each with its source; and the scenarios in which they run."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from ...hierarchy.errors import unknown
@@ -120,19 +119,3 @@ def scenario(name: str) -> Scenario:
     if name not in SCENARIOS:
         raise ValueError(unknown("scenario", name, SCENARIOS))
     return SCENARIOS[name]
-
-
-def asked(name: str | None, changes: dict[str, int | None], others: Mapping[str, object]) -> Scenario | None:
-    """The scenario that a command line asks for, with its changes; None if it names none.
-
-    others: options that belong to no scenario, and their values. ValueError for one that is set, or for changes without a scenario.
-    """
-    changed = [f"--{option}" for option, value in changes.items() if value is not None]
-    if name is None:
-        if {"--prompt", "--steps", "--layers"} & set(changed):
-            raise ValueError(f"{', '.join(x for x in changed if x != '--batch')}: with --scenario only, of {', '.join(SCENARIOS)}")
-        return None
-    found, stray = scenario(name), [option for option, value in others.items() if value]
-    if stray:
-        raise ValueError(f"--scenario {name} has its own shapes and algorithms: leave out {', '.join(stray)}")
-    return found.changed(**changes)
