@@ -42,7 +42,7 @@ test: $(VENV)/core $(VENV)/test
 	$(TESTS) -m 'not slow' $(ALL)
 
 test-all: $(VENV)/core $(VENV)/test
-	$(TESTS) --cov $(ALL)
+	$(TESTS) --cov=simattn $(ALL)
 
 test-oldest: build/oldest.txt
 	PIP_CONSTRAINT=$< $(MAKE) VENV=$(VENV)-oldest test
@@ -71,6 +71,7 @@ review: $(VENV)/review
 bench: $(VENV)/core
 	$(BIN)/python benchmarks/step_by_step.py
 	$(BIN)/python benchmarks/closed_forms.py
+	$(BIN)/python benchmarks/processes.py
 
 bench-fused: $(VENV)/core $(VENV)/fused
 	$(BIN)/python benchmarks/fused.py

@@ -1,6 +1,6 @@
 """What counting costs: flash2 and its backward pass on the machine against the same loops in plain NumPy, as a ratio within one run.
 
-Run `make bench`. Interleaved runs, single-threaded, blocks of 128, d = 64, float32. Every run begins without a log of another, so its
+Run `make bench`. Interleaved runs, single-threaded (one worker), blocks of 128, d = 64, float32. Every run begins without a log of another, so its
 counts and working sets are computed anew; "first" is a run for which the operations of earlier runs are forgotten, too. The plain loop
 copies tiles as a load does, with its heads as a leading axis, or one head after another ("by head"); "control" is the plain loop
 against itself, which is how far to trust the others.
@@ -15,6 +15,7 @@ from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 import simattn as sa
 from simattn.hierarchy import operations, transfers
@@ -104,7 +105,7 @@ def measure(heads: int, N: int, causal: bool, runs: int) -> None:
     gpu = sa.machine("a100-40gb")
 
     def counted() -> None:
-        gpu.run(sa.flash2, Q, K, V, Br=B, Bc=B, causal=causal)
+        gpu.run(sa.flash2, Q, K, V, Br=B, Bc=B, causal=causal, workers=1)
 
     def plain() -> None:
         plain_flash2(Q, K, V, causal)
@@ -120,7 +121,7 @@ def measure_backward(heads: int, N: int, runs: int) -> None:
     O, L = forward.outputs["O"], forward.outputs["lse"]
 
     def counted() -> None:
-        gpu.run(sa.flash2_backward, Q, K, V, O, L, dO, Br=B, Bc=B)
+        gpu.run(sa.flash2_backward, Q, K, V, O, L, dO, Br=B, Bc=B, workers=1)
 
     def plain() -> None:
         plain_flash2_backward(Q, K, V, O, L, dO)
@@ -158,18 +159,23 @@ def memory(N: int) -> None:
     print(f"memory: flash2, N = {N:,}, one head: {kib / 1024:.0f} MB at most, in {time.perf_counter() - start:.0f} s")
 
 
-if __name__ == "__main__":
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=21, help="rounds at N = 1024; a third as many at 4096")
     parser.add_argument("--quick", action="store_true", help="without N = 4096 and the memory test")
     options = parser.parse_args()
     print("heads      N              machine ms   plain ms    ratio    first  by head  control")
-    for heads in (1, 8, 16):
-        for N in (1024,) if options.quick else (1024, 4096):
-            for causal in (False, True):
-                measure(heads, N, causal, options.runs if N < 4096 else max(3, options.runs // 3))
-    for heads in (1, 8):
-        for N in (1024,) if options.quick else (1024, 2048):
-            measure_backward(heads, N, options.runs if N < 2048 else max(3, options.runs // 3))
+    with threadpool_limits(1):  # as the machine has it
+        for heads in (1, 8, 16):
+            for N in (1024,) if options.quick else (1024, 4096):
+                for causal in (False, True):
+                    measure(heads, N, causal, options.runs if N < 4096 else max(3, options.runs // 3))
+        for heads in (1, 8):
+            for N in (1024,) if options.quick else (1024, 2048):
+                measure_backward(heads, N, options.runs if N < 2048 else max(3, options.runs // 3))
     if not options.quick:
         memory(65_536)
+
+
+if __name__ == "__main__":
+    main()

@@ -166,7 +166,7 @@ def test_one_call_on_arrays():
     assert (run.algorithm, run.machine) == ("naive", "t4")
     assert np.allclose(run.output, plain_attention(Q, K, V, causal=True)[0], atol=1e-5)
     with pytest.raises(ValueError, match="did you mean 'flash2'"):
-        sa.attention(Q, K, V, algorithm="flash3")
+        sa.attention(Q, K, V, algorithm="flahs2")
     with pytest.raises(ValueError, match="did you mean 'h100-sxm'"):
         sa.attention(Q, K, V, machine="h100")
     with pytest.raises(TypeError, match="Q is a list"):

@@ -12,7 +12,6 @@ from conftest import ROOMY
 from test_cli import SCHEMA, run
 
 import simattn as sa
-from simattn.workbench import counted
 from simattn.workbench.counted import count
 from simattn.workbench.inputs import draw
 from simattn.workbench.listed import comparable, listed
@@ -220,9 +219,8 @@ def test_the_estimate_of_a_function():
 def test_counts_without_a_run_are_those_of_a_run(backward, causal, heads, kv_heads, n):
     """Every algorithm of a comparison is counted by closed form to the byte, block sizes included, or refused as its run is."""
     names, gpu = list(comparable(backward=backward)), sa.machine("t4")
-    w = counted.Workload(1, heads, kv_heads, n, n, 64, "float16", causal)
-    ran = sa.compare(gpu, names, *draw(w), causal=causal, backward=backward)
     problem = sa.Problem(n_q=n, n_k=n, d=64, heads=heads, kv_heads=kv_heads, causal=causal)
+    ran = sa.compare(gpu, names, *draw(problem), causal=causal, backward=backward)
     for executed, row in zip(ran.results, count(gpu, names, problem, backward=backward).results, strict=True):
         assert row.outcome == executed.outcome, row
         assert row.failure == executed.failure

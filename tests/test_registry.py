@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 from shutil import copytree, ignore_patterns
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -167,13 +168,16 @@ def test_no_form_is_without_an_algorithm():
     assert sum(map(len, kernels.GROUPS.values())) == len(sa.algorithms)
 
 
-def test_algorithms_are_a_mapping_that_is_read():
-    """Names, functions and length as of any mapping; nothing is set, and another name is no key."""
+def test_algorithms_are_a_mapping_in_which_another_function_may_stand():
+    """Names, functions and length as of any mapping; another name is no key; what `patch.dict` puts in a place is gone afterwards."""
     assert len(sa.algorithms) == len(list(sa.algorithms)) == len(dict(sa.algorithms))
     assert "flash2" in sa.algorithms
     assert sa.algorithms.get("flash3") is None
-    with pytest.raises(TypeError, match="does not support item assignment"):
-        sa.algorithms["mine"] = sa.flash2
+    with patch.dict(sa.algorithms, flash2=sa.naive, mine=sa.flash1):
+        assert sa.algorithms["flash2"] is sa.naive
+        assert sa.algorithms["mine"] is sa.flash1
+    assert sa.algorithms["flash2"] is sa.flash2
+    assert "mine" not in sa.algorithms
     with pytest.raises(KeyError):
         sa.algorithms["flash3"]
 

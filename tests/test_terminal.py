@@ -134,7 +134,16 @@ def test_a_surprising_verdict_says_why(comparison):
     """A row that is exact at more than twice naive's error, and one that is undecided, have a line with the reason; others have none."""
 
     class Row:
-        algorithm, failure, run, error, times_naive, exact, verdict = "flash1", None, None, None, 5.0, True, "exact"
+        algorithm, failure, run, error, times_naive, exact, verdict, counted_by = (
+            "flash1",
+            None,
+            None,
+            None,
+            5.0,
+            True,
+            "exact",
+            "execution",
+        )
 
         class judgement:
             why = "O[0] errs by 1e-4 of 1e-3"

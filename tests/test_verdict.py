@@ -14,7 +14,7 @@ from conftest import ROOMY, judged
 import simattn as sa
 from simattn.hierarchy.dtypes import STORAGE, round_to
 from simattn.reference.problem import Problem
-from simattn.reference.rounding import Rounding, Units
+from simattn.reference.rounding import Rounding
 from simattn.reference.verdict import judge
 from simattn.workbench.cases import Backward, Forward
 from simattn.workbench.inputs import draw
@@ -227,7 +227,7 @@ def test_a_wrong_gradient_is_never_called_exact(dtype, fault):
         for run in runs.values():
             assert case.judge(run, truth, bounds).exact, case.judge(run, truth, bounds)
             wrong = type("Wrong", (), {"outputs": with_fault(fault, run.outputs), "tensors": run.tensors})
-            rounding = case._rounding(run, Units.of(Q.dtype, np.dtype(np.float64 if dtype == "float64" else np.float32)))
+            rounding = case._rounding(run, next(iter(bounds.values())).moments)
             assert not case.judge(wrong, truth, bounds, rounding).exact, source
 
 

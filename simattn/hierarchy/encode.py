@@ -2,16 +2,14 @@
 
 import gzip
 import json
-import os
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..text.files import replacing
 from .device import Device
 from .given import ArraySpec, Each, Given, Pool
 from .interpret.keep import Places, Program, Step
@@ -29,16 +27,9 @@ def write(
         "format": FORMAT, "version": VERSION, "machine": figures, "given": {name: _given(x) for name, x in given.items()},
         "places": [list(place) for place in places.places], "programs": len(programs),
     }  # fmt: skip
-    handle, name = tempfile.mkstemp(prefix=path.name, suffix=".part", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as raw, gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as file:
-            for line in (first, *_lines(programs)):
-                file.write(json.dumps(line, separators=(",", ":"), allow_nan=False).encode() + b"\n")
-        Path(name).replace(path)
-    except BaseException:
-        with suppress(OSError):
-            Path(name).unlink()
-        raise
+    with replacing(path) as part, part.open("wb") as raw, gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as file:
+        for line in (first, *_lines(programs)):
+            file.write(json.dumps(line, separators=(",", ":"), allow_nan=False).encode() + b"\n")
 
 
 def _lines(programs: Sequence[Program]) -> Iterator[Any]:

@@ -90,15 +90,16 @@ class GradientBound:
 
             slope = fade * self._scale
             bent = 0 if self._cap is None else self._scale * (8 * u + 2 * fade / self._cap * eps)
-            base = dX * (share + 6 * u) + p * slope * (off_dP + base_D) + p * np.abs(dP - D) * bent
-            base += (narrow * units.eta_s + R.gradients * eta_z + bool(R.weights) * eta_z * slope * np.abs(dP - D)) * s.seen
-            variance = dX**2 * (var + R.gradients * u_z**2) + (p * slope) ** 2 * R.gradients * (u_z * dP) ** 2
-            worst = dX * (lin + R.gradients * u_z) + p * slope * (stored + worst_D)
-            row = FACTOR * (p * slope * np.sqrt(var_D) + dX * np.sqrt(p_sigma2))  # alike in a row, so they add up over its keys
+            steep = slope + bent  # as the run may have it, where the slope itself all but vanishes
+            base = dX * (share + 6 * u) + p * steep * (off_dP + base_D) + p * np.abs(dP - D) * bent
+            base += (narrow * units.eta_s + R.gradients * eta_z + bool(R.weights) * eta_z * steep * np.abs(dP - D)) * s.seen
+            variance = dX**2 * (var + R.gradients * u_z**2) + (p * steep) ** 2 * R.gradients * (u_z * dP) ** 2
+            worst = dX * (lin + R.gradients * u_z) + p * steep * (stored + worst_D)
+            row = FACTOR * (p * steep * np.sqrt(var_D) + dX * np.sqrt(p_sigma2))  # alike in a row, so they add up over its keys
             size = (p * slope) ** 2 * (dP**2 + D**2)  # before they cancel: with one key they do, whatever they are
             _into(self._sums["dQ"], at, base + row, dX, variance, worst, size, k)
             _into(
-                self._sums["dK"], (*s.kv_head, s.keys), base.T, dX.T, (variance + (p * slope) ** 2 * var_D).T, worst.T, size.T, q
+                self._sums["dK"], (*s.kv_head, s.keys), base.T, dX.T, (variance + (p * steep) ** 2 * var_D).T, worst.T, size.T, q
             )  # fmt: skip
 
     def leaves_range(self, truth: Any) -> str | None:

@@ -97,6 +97,7 @@ class Execute(Reader):
     def _execute(self, block: Block, plan: Plan, values: list[Any], turns: Turns, k: int) -> None:
         """Execute the records from len(values) on, appending to `values` what they give, and dropping what is not read again."""
         storage, lead, lanes, late = self._storage, self._lead, prod(block.lanes), Late(turns, k, block.lanes[2])
+        axes = len(lead) + 2
         for (operation, reads, operands, _), taken, ended in zip(block.records[len(values) :], *plan, strict=False):
             if operands is None:
                 values.append(None)
@@ -117,7 +118,7 @@ class Execute(Reader):
             if taken is not None:
                 memory = values[taken]
                 fits = operation.in_place and memory.size == operation.result.elements * lanes  # type: ignore[union-attr]
-                if fits and memory.flags.carray:  # inputs are read-only
+                if fits and memory.ndim == axes and memory.flags.carray:  # inputs are read-only, fills without lanes
                     values.append(operation.compute(*data, out=memory))
                 else:
                     values.append(operation.compute(*data))
