@@ -50,7 +50,7 @@ test-oldest: build/oldest.txt
 # Triton's kernels run on the CPU, in its interpreter, unless there is a GPU.
 test-fused: $(VENV)/core $(VENV)/test $(VENV)/fused
 	gpu=$$($(BIN)/python -c 'import torch; print(int(torch.cuda.is_available()))') && \
-		TRITON_INTERPRET=$$((1 - gpu)) $(TESTS) tests/test_fused.py tests/test_backward.py $(FUSED)
+		TRITON_INTERPRET=$$((1 - gpu)) $(TESTS) tests/test_fused.py tests/test_backward.py tests/test_doors.py $(FUSED)
 
 lint: $(VENV)/lint
 	$(BIN)/ruff check .
