@@ -102,7 +102,8 @@ clean:
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamps below are empty files in .venv. A .venv that is there and new enough is used; any other is made again.
-$(VENV)/python:
+# The first depends on this file, which may ask for more than a .venv of an earlier version has.
+$(VENV)/python: Makefile
 	@$(BIN)/python -c 'import pip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 		$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 			{ echo "simattn needs Python 3.11 or newer; name one with 'make PYTHON=/path/to/python3'" >&2; exit 1; }; \
