@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .hierarchy.machine import Machine as Machine
     from .hierarchy.recording import Recording as Recording
     from .hierarchy.run import Run as Run
+    from .hierarchy.trace import Step as Step, Trace as Trace, Tracing as Tracing, load_trace as load_trace
     from .kernels import algorithms as algorithms
     from .kernels.approximate.features import orthogonal_features as orthogonal_features
     from .kernels.registry import *
@@ -61,6 +62,7 @@ else:
         ".hierarchy.machine": ("Machine",),
         ".hierarchy.recording": ("Recording",),
         ".hierarchy.run": ("Run",),
+        ".hierarchy.trace": ("Step", "Trace", "Tracing", "load_trace"),
         ".kernels": ("algorithms",),
         ".kernels.approximate.features": ("orthogonal_features",),
         ".reference.forms": ("closed_form",),

@@ -19,12 +19,14 @@ from .interpret.count import Count
 from .interpret.execute import Execute
 from .interpret.keep import MOST, Keep, Places, Program
 from .interpret.threads import Threads
+from .interpret.tracer import Tracer
 from .interpret.working_set import WorkingSets
 from .lanes import Arrangement, Selection
 from .log import Layout, Reader
 from .program import Context
 from .recording import Recording
 from .run import Run
+from .trace import Trace, tracing
 
 Made = TypeVar("Made")
 
@@ -37,13 +39,21 @@ class Machine(Device):
     {'Br': 32, 'Bc': 32}
     """
 
-    def run(self, algorithm: Callable[..., Any], *args: Any, workers: int | None = None, **options: Any) -> Run:
+    def run(
+        self,
+        algorithm: Callable[..., Any],
+        *args: Any,
+        workers: int | None = None,
+        trace: Any = False,
+        **options: Any,
+    ) -> Run:
         """Run `algorithm(gpu, *args, **options)`; NumPy arrays become arrays in HBM, everything else passes as it is.
 
         Arrays are (N, d) or (batch, heads, N, d); one of shape (n,) is a row (1, n), the same for every head. An output that was made
         as a row comes back as (1, n). Where the algorithm takes Br and Bc and neither is given, the run tries 128, 64, 32, 16 for
         both and keeps the first that fits. workers: threads that execute, one a core unless given, each with one BLAS thread; the
-        results are the same to the bit for any number. Raises SramOverflow, HbmOverflow, RuntimeError for an output that was not
+        results are the same to the bit for any number. trace: True for every step, a selection as "flash2[3]", or `Tracing`; the
+        run then has a `trace`. Raises SramOverflow, HbmOverflow, RuntimeError for an output that was not
         wholly written, and TypeError for options that the algorithm does not have.
 
         >>> run = machine.run(sa.flash2, Q, K, V, causal=True, Br=32, Bc=32)
@@ -51,19 +61,26 @@ class Machine(Device):
         ((64, 32), 32768)
         """
         call = Call(algorithm, args, options)
-        arranged = call.arranged()
+        arranged, asked = call.arranged(), tracing(trace)
 
         def run(options: dict[str, Any]) -> Run:
             sets = WorkingSets(self)
+            tracer = None if asked is None else Tracer(asked, sets)
             count, outputs, peeked = Count(sets), Outputs(arranged), False
             with one_thread(), Threads(workers) as threads:
                 for lanes in arranged.groups(self.sram):
-                    execute = Execute(sets, arranged.values(lanes), arranged.numbers_of(lanes), threads)
-                    made = self._record(call, options, arranged, lanes, [sets, count, execute], execute.look)
+                    numbers = arranged.numbers_of(lanes)
+                    execute = Execute(sets, arranged.values(lanes), numbers, threads, tracer)
+                    readers: list[Reader] = [sets, count, execute]
+                    if tracer is not None:
+                        tracer.lanes(numbers)
+                        readers.insert(2, tracer)
+                    made = self._record(call, options, arranged, lanes, readers, execute.look)
                     count.returned({array.name for array in made})
                     outputs.add(made, lanes, execute)
                     peeked |= execute.peeked
-            return self._run(call, options, count, outputs.whole(), peeked)
+            traced = None if tracer is None else tracer.trace(call.name, self.name, self.sram)
+            return self._run(call, options, count, outputs.whole(), peeked, traced)
 
         return self._tried(call, run)
 
@@ -169,7 +186,9 @@ class Machine(Device):
         seen |= arranged.scalars(lanes)
         return gpu._finish(call.run(gpu, seen, options, arranged.group))
 
-    def _run(self, call: Call, options: dict[str, Any], count: Count, outputs: dict[str, Array], peeked: bool) -> Run:
+    def _run(
+        self, call: Call, options: dict[str, Any], count: Count, outputs: dict[str, Array], peeked: bool, trace: Trace | None = None
+    ) -> Run:
         return Run(
             algorithm=call.name,
             machine=self.name,
@@ -179,6 +198,7 @@ class Machine(Device):
             hbm_footprint=count.footprint,
             blocks={name: options[name] for name in call.asked if name in options},
             peeked=peeked,
+            trace=trace,
         )
 
 

@@ -22,7 +22,9 @@ class Machine(Protocol):
     @property
     def name(self) -> str: ...
 
-    def run(self, algorithm: Callable[..., Any], *args: Any, workers: int | None = None, **options: Any) -> Run: ...
+    def run(
+        self, algorithm: Callable[..., Any], *args: Any, workers: int | None = None, trace: Any = False, **options: Any
+    ) -> Run: ...
 
     def count(self, algorithm: Callable[..., Any], *args: Any, **options: Any) -> Run: ...
 
@@ -49,8 +51,10 @@ class Recording:
     places: Places
     counts: Run
 
-    def run(self, *arrays: Any, workers: int | None = None, **named: Any) -> Run:
+    def run(self, *arrays: Any, workers: int | None = None, trace: Any = False, **named: Any) -> Run:
         """Execute the program on arrays of the shapes and types that were recorded: a Run, the same to the bit as the algorithm's own.
+
+        workers, trace: as `machine.run` takes them.
 
         >>> x = np.ones((64, 32), np.float32)
         >>> machine = sa.machine("a100-40gb")
@@ -59,7 +63,7 @@ class Recording:
         np.True_
         """
         args, options = self._checked(arrays, named)
-        run = self.machine.run(self._player(), *args, workers=workers, **options)
+        run = self.machine.run(self._player(), *args, workers=workers, trace=trace, **options)
         return replace(run, blocks=self.blocks)
 
     def counted(self) -> Run:

@@ -1,11 +1,13 @@
 """What a run gives back: outputs and counts, as plain data."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
 from .counts import COUNTS, KernelCounts, Traffic
 from .dtypes import Array
+from .trace import Trace
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,7 +15,7 @@ class Run:
     """One execution of an algorithm. Byte counts are in bytes, summed over all lanes.
 
     outputs: NumPy arrays by name. kernels, tensors: the counts by kernel, in launch order, and by array. blocks: the block
-    sizes that were chosen or given. peeked: whether the algorithm looked at values.
+    sizes that were chosen or given. peeked: whether the algorithm looked at values. trace: its steps, where the run was asked for them.
 
     >>> run = machine.run(sa.flash2, Q, K, V, Br=32, Bc=32)
     >>> run.hbm_read, run.hbm_write, run.sram_read, run.sram_write
@@ -39,6 +41,7 @@ class Run:
     l2_read: int | None = None
     l2_write: int | None = None
     predicted_ms: float | None = None
+    trace: Trace | None = field(default=None, repr=False, compare=False)
     total: KernelCounts = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -102,6 +105,17 @@ class Run:
         if self.outputs and "lse" not in self.outputs:
             raise KeyError(f"{self.algorithm} returns no 'lse'; it returns {', '.join(self.outputs)}")
         return np.asarray((self.outputs or {"lse": self.output})["lse"][..., 0])
+
+    def save_trace(self, path: str | Path) -> None:
+        """Write the trace as JSON, which https://ui.perfetto.dev opens: a track a thread block, with counters for SRAM and traffic.
+
+        ValueError for a run that was not traced.
+
+        >>> machine.run(sa.flash2, Q, K, V, Br=32, Bc=32, trace=True).save_trace("flash.json")
+        """
+        if self.trace is None:
+            raise ValueError(f"this run of {self.algorithm} was not traced; run it with trace=True, or trace='{self.algorithm}[0]'")
+        self.trace.save(path)
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{name} {getattr(self, name):,}" for name in (*COUNTS, "peak_sram", "programs"))

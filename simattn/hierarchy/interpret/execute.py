@@ -17,6 +17,7 @@ from ..host import refuse_beyond_host
 from ..log import LANES, Block, Layout, Reader, Record, Region, View
 from ..transfers import add
 from .threads import Threads, Turns
+from .tracer import Tracer
 from .working_set import WorkingSets
 
 ALL_LANES = (slice(None),) * 3
@@ -29,8 +30,10 @@ KEEP: Plan = (repeat(None), repeat(()))
 class Execute(Reader):
     """Executes on the arrays of one group of lanes. data: the inputs by name. numbers: of the lanes, for random numbers."""
 
-    def __init__(self, sets: WorkingSets, data: Mapping[str, Array], numbers: Array, threads: Threads) -> None:
-        self._sets, self._threads = sets, threads
+    def __init__(
+        self, sets: WorkingSets, data: Mapping[str, Array], numbers: Array, threads: Threads, tracer: Tracer | None = None
+    ) -> None:
+        self._sets, self._threads, self._tracer = sets, threads, tracer
         self._lead = ALL_LANES if numbers.size > 1 else ()  # a lane alone has two axes, which NumPy takes faster than five
         self._numbers = numbers if self._lead else numbers[0, 0, 0]
         self._storage = {name: x if self._lead else x[0, 0, 0] for name, x in data.items()}
@@ -56,7 +59,9 @@ class Execute(Reader):
         if looked is not block.records:
             values = []
         lives = self._sets.found.lives
-        self._waiting.append((block, (lives.takes[len(values) :], lives.ends[len(values) :]), values))
+        traced = self._tracer is not None and self._tracer.wants_values(block)
+        plan = KEEP if traced else (lives.takes[len(values) :], lives.ends[len(values) :])
+        self._waiting.append((block, plan, values))
         self._looked = (), []
         self._operations += len(block.records)
         if self._threads.enough(self._operations, len(self._waiting)):
@@ -88,6 +93,8 @@ class Execute(Reader):
             block, plan, values = waiting[k]
             try:
                 self._execute(block, plan, values, turns, k)
+                if self._tracer is not None and self._tracer.wants_values(block):
+                    self._tracer.values(block, values)
             finally:
                 turns.over(k)
                 values.clear()

@@ -1,0 +1,253 @@
+"""Tracing: the thread blocks that a selection names, and their steps, which are made when somebody reads them."""
+
+import marshal
+import tempfile
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import IO, Any, Generic, TypeVar
+
+from ..counts import COUNTS, Counts
+from ..dtypes import Array
+from ..errors import RecordingTooLarge
+from ..liveness import Lives, lives
+from ..log import Block, Layout, Place, Reader, Region, Source
+from ..operations import Operation
+from ..perfetto import Header, Traced
+from ..trace import Live, Selected, Step, Trace, Tracing
+from .working_set import WorkingSets
+
+IN_MEMORY = 200_000  # steps that are kept as they were recorded; those before them go to a temporary file
+MOST_VALUES = 256 << 20  # bytes of tiles that a trace may hold
+
+Kind = TypeVar("Kind")
+
+KINDS = {"load": "load", "load_int": "load", "store": "store", "atomic_add": "atomic"}
+
+
+@dataclass(slots=True)
+class Kept:
+    """A thread block that is traced, for these heads; `values` of each of its tiles for the first of them."""
+
+    block: Block
+    lives: Lives
+    heads: tuple[int, ...]
+    values: Sequence[Array | None] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Launched:
+    """A launch."""
+
+    kernel: str
+    number: int
+    heads: tuple[int, ...]
+
+
+class Numbered(list[Any], Generic[Kind]):
+    """Things by number, each once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._numbers: dict[int, int] = {}
+
+    def number(self, x: Kind) -> int:
+        """Of a thing, which is entered if it is new."""
+        if (known := self._numbers.get(id(x))) is None:
+            known = self._numbers[id(x)] = len(self)
+            self.append(x)
+        return known
+
+
+class Tracer(Reader):
+    """Keeps what a selection names, over all groups of lanes: `lanes` says which ones run next."""
+
+    def __init__(self, tracing: Tracing, sets: WorkingSets) -> None:
+        self._tracing, self._sets = tracing, sets
+        self._selection = Selected.of(tracing.select)
+        self._kept: list[Kept | Launched] = []
+        self._held = 0  # steps among them
+        self._found = False  # whether a thread block was selected
+        self._file: IO[bytes] | None = None
+        self._in_file = 0  # steps in it
+        self._operations, self._sources = Numbered[Operation](), Numbered[Source]()
+        self._layouts: dict[str, Layout] = {}
+        self._nbytes = 0
+        self._awaited: dict[int, Kept] = {}  # thread blocks whose values are to come
+        self._arrays: dict[str, Traced] = {}
+        self._kernels: dict[str, int] = {}
+
+    def lanes(self, numbers: Array) -> None:
+        """The numbers of the heads that run side by side from here on."""
+        self._numbers, self._launch = numbers, 0
+
+    def launch(self, kernel: str, like: str | None) -> None:  # noqa: ARG002 - the thread blocks know their lanes
+        self._launch += 1
+        self._kernels.setdefault(kernel, 0)
+        heads = self._selected(self._numbers.shape)
+        if heads and self._selection.names(kernel, self._launch):
+            self._keep(Launched(kernel, self._launch, heads), 1)
+
+    def block(self, block: Block) -> None:
+        for name in block.arrays.keys() - self._arrays.keys():
+            x = block.arrays[name]
+            self._layouts[name], self._arrays[name] = x, Traced(x.shape, x.dtype.name, x.made)
+        self._kernels[block.kernel] += 1
+        heads = self._selected(block.lanes)
+        if heads and block.number in self._selection.blocks and self._selection.names(block.kernel, block.launch):
+            self._found = True
+            kept = Kept(block, self._sets.found.lives, heads)
+            if self._tracing.values:
+                self._awaited[id(block.records)] = kept
+            self._keep(kept, len(block.records))
+
+    def wants_values(self, block: Block) -> bool:
+        """Whether all tiles of a thread block are to be given to `values`."""
+        return id(block.records) in self._awaited
+
+    def values(self, block: Block, tiles: Sequence[Array | None]) -> None:
+        """The values of a thread block's tiles, over its lanes, where its records wanted them."""
+        kept = self._awaited.pop(id(block.records))
+        numbers = self._numbers[tuple(slice(n) for n in block.lanes)]
+        where = tuple(k[0] for k in (numbers == kept.heads[0]).nonzero())
+        kept.values = [None if x is None else _of_head(x, where) for x in tiles]
+        self._nbytes += sum(x.nbytes for x in kept.values if x is not None)
+        if self._nbytes > MOST_VALUES:
+            raise RecordingTooLarge(f"the values of {self._tracing.select} take more than {MOST_VALUES >> 20} MiB: {_LESS}")
+
+    def trace(self, algorithm: str, machine: str, sram: int) -> Trace:
+        """The trace of the whole run. ValueError where nothing was selected."""
+        if not self._found:
+            kernels = ", ".join(f"{name} ({n} thread blocks)" for name, n in self._kernels.items())
+            heads = "" if self._selection.heads.start < self._numbers.max() + 1 else f" for {self._numbers.max() + 1} heads"
+            raise ValueError(f"trace {self._tracing.select!r} selects nothing: {algorithm} launched {kernels or 'nothing'}{heads}")
+        header = Header(algorithm, machine, sram, self._tracing.select, self._in_file + self._held)
+        return Trace(header, self._arrays, self._steps)
+
+    def _selected(self, lanes: Sequence[int]) -> tuple[int, ...]:
+        """The numbers of the heads on so many lanes that are selected."""
+        numbers = self._numbers[tuple(slice(n) for n in lanes)].ravel().tolist()
+        return tuple(n for n in numbers if n in self._selection.heads)
+
+    def _keep(self, what: Kept | Launched, steps: int) -> None:
+        if self._held + steps > IN_MEMORY and self._kept:
+            if self._tracing.values:
+                raise RecordingTooLarge(f"{self._tracing.select} takes more than {IN_MEMORY:,} steps with their values: {_LESS}")
+            self._spill()
+        self._kept.append(what)
+        self._held += steps
+
+    def _spill(self) -> None:
+        """Bring what is kept to a file, by thread block; operations and sources stay here, by number."""
+        if self._file is None:
+            self._file = tempfile.TemporaryFile(prefix="simattn-trace-")  # noqa: SIM115 - it stays as long as the trace
+            weakref.finalize(self, self._file.close)
+        for what in self._kept:
+            marshal.dump(self._plain(what), self._file)
+        self._in_file += self._held
+        self._kept, self._held = [], 0
+
+    def _plain(self, what: Kept | Launched) -> tuple[Any, ...]:
+        if isinstance(what, Launched):
+            return what.kernel, what.number, what.heads
+        block = what.block
+        records = [
+            (self._operations.number(operation), reads, at, _region(operands, block.arrays) if operation.tensor else None)
+            for operation, reads, operands, at in block.records
+        ]
+        return block.kernel, block.launch, what.heads, block.number, self._sources.number(block.source), records
+
+    def _again(self, plain: tuple[Any, ...]) -> Kept | Launched:
+        kernel, launch, heads, *rest = plain
+        if not rest:
+            return Launched(kernel, launch, heads)
+        number, source, records = rest
+        found = [
+            (self._operations[k], reads, () if region is None else (_as_region(*region),), at) for k, reads, at, region in records
+        ]
+        block = Block(kernel, launch, number, (1, 1, 1), found, self._sources[source], self._layouts)
+        return Kept(block, lives(block.entries()), heads)
+
+    def _everything(self) -> Iterator[Kept | Launched]:
+        place = 0
+        while self._file is not None:
+            self._file.seek(place)  # somebody else may read it in between
+            try:
+                plain = marshal.load(self._file)
+            except EOFError:
+                break
+            place = self._file.tell()
+            yield self._again(plain)
+        yield from self._kept
+
+    def _steps(self) -> Iterator[Step]:
+        number, total = 0, [0] * len(COUNTS)
+        for what in self._everything():
+            if isinstance(what, Launched):
+                yield Step(number=number, kind="launch", kernel=what.kernel, launch=what.number, block=None, heads=what.heads,
+                           position=0, operation="launch", total=Counts(*total))  # fmt: skip
+                number += 1
+                continue
+            for step in _steps_of(what, number, total):
+                yield step
+                number += 1
+
+
+_LESS = "select fewer thread blocks or heads, as trace=sa.Tracing(select='flash2[0][0]', values=True), or a shorter sequence"
+
+
+def _steps_of(kept: Kept, number: int, total: list[int]) -> Iterator[Step]:
+    """The steps of a thread block. total: the running counts, which it goes on with."""
+    block, lives, heads = kept.block, kept.lives, len(kept.heads)
+    records, places = block.records, block.places()
+    live: dict[int, Live] = {}
+    for t, (operation, reads, operands, _) in enumerate(records):
+        place, result = places[t], operation.result
+        name = _name(operation.name, operation.tensor, place)
+        during = (*live.values(), Live(name, lives.own[t], t)) if lives.own[t] else tuple(live.values())
+        for k, count in enumerate(COUNTS):
+            total[k] += getattr(operation.counts, count) * heads
+        tile = result or (operation.operands[0] if operation.operands else None)
+        array, region = _region(operands, block.arrays)
+        yield Step(
+            number=number + t, kind=KINDS.get(operation.name, "compute"), kernel=block.kernel, launch=block.launch, block=block.number,
+            heads=kept.heads, position=t, operation=operation.name, reads=reads, tile=place.name,
+            shape=tile.shape if tile else None, dtype=tile.dtype.name if tile else None,
+            nbytes=tile.nbytes if tile else operation.counts.hbm_read, array=array, region=region, counts=operation.counts, live=during, sram=sum(x.nbytes for x in during),
+            file=place.file, line=place.line, column=place.column, total=Counts(*total),
+            values=kept.values[t] if kept.values else None,
+        )  # fmt: skip
+        if lives.after[t] and lives.dies[t] > t:
+            live[t] = Live(name, lives.after[t], t)
+        for position in lives.ends[t]:
+            live.pop(position, None)
+
+
+def _name(operation: str, tensor: str | None, place: Place) -> str:
+    """What a tile is called: its name in the source, or how it was made."""
+    return place.name or (f"{operation} {tensor}" if tensor else operation)
+
+
+def _region(operands: Sequence[Any] | None, arrays: Mapping[str, Layout]) -> tuple[str | None, tuple[tuple[int, int, int], ...]]:
+    """The array that an operation moves, and what of it: (start, stop, step) on each axis."""
+    for x in operands or ():
+        if type(x) is Region:
+            return x.array, tuple(_axis(k, n) for k, n in zip(x.place, arrays[x.array].shape, strict=True))
+    return None, ()
+
+
+def _as_region(array: str, axes: tuple[tuple[int, int, int], ...]) -> Region:
+    return Region(array, tuple(slice(start, stop if stop >= 0 else None, step) for start, stop, step in axes))
+
+
+def _axis(k: int | slice, n: int) -> tuple[int, int, int]:
+    if isinstance(k, int):
+        return k, k + 1, 1
+    axis = range(n)[k]
+    return axis.start, axis.stop, axis.step
+
+
+def _of_head(x: Array, where: tuple[int, ...]) -> Array:
+    """What of a tile is one head's: an axis of length 1 is common to all."""
+    lanes = x.shape[:-2]
+    return x[tuple(k if n > 1 else 0 for k, n in zip(where, lanes, strict=True))] if lanes else x
