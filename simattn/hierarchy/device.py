@@ -1,6 +1,6 @@
 """A device: capacities and rates, as plain data. It runs nothing."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from .checks import flag, instance, number, optional, whole
@@ -42,3 +42,8 @@ class Device:
         checked["rounds_every_operation"] = flag("rounds_every_operation", self.rounds_every_operation)
         for name, value in checked.items():
             object.__setattr__(self, name, value)  # a NumPy number as Python's, which does not overflow
+
+
+def figures(device: Device) -> dict[str, Any]:
+    """What files hold of a device: everything but the sources of its figures."""
+    return {f.name: getattr(device, f.name) for f in fields(Device) if f.name != "sources"}

@@ -3,14 +3,13 @@
 import gzip
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..text.files import replacing
-from .device import Device
+from .device import figures
 from .given import ArraySpec, Each, Given, Pool
 from .interpret.keep import Places, Program, Step
 from .log import LANES, Region, View
@@ -22,9 +21,8 @@ def write(
     path: Path, header: dict[str, Any], device: Any, given: Mapping[str, Given], programs: Sequence[Program], places: Places
 ) -> None:
     """Write a recording; a file that was there stays until the new one is whole."""
-    figures = {f.name: getattr(device, f.name) for f in fields(Device) if f.name != "sources"}
     first = header | {
-        "format": FORMAT, "version": VERSION, "machine": figures, "given": {name: _given(x) for name, x in given.items()},
+        "format": FORMAT, "version": VERSION, "machine": figures(device), "given": {name: _given(x) for name, x in given.items()},
         "places": [list(place) for place in places.places], "programs": len(programs),
     }  # fmt: skip
     with replacing(path) as part, part.open("wb") as raw, gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as file:

@@ -79,7 +79,7 @@ class Machine(Device):
                     count.returned({array.name for array in made})
                     outputs.add(made, lanes, execute)
                     peeked |= execute.peeked
-            traced = None if tracer is None else tracer.trace(call.name, self.name, self.sram)
+            traced = None if tracer is None else tracer.trace(call.name, self)
             return self._run(call, options, count, outputs.whole(), peeked, traced)
 
         return self._tried(call, run)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..text.files import replacing
+from .device import Device, figures
 
 FORMAT, VERSION = "simattn trace", 1
 TIME = "one microsecond stands for one step, in the order in which the simulator recorded them"
@@ -20,11 +21,10 @@ Lines = Callable[[], Iterator[tuple[int, Plain]]]
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What a trace is of. sram: the capacity in bytes."""
+    """What a trace is of."""
 
     algorithm: str
-    machine: str
-    sram: int
+    machine: Device
     select: str
     steps: int
 
@@ -39,7 +39,7 @@ class Traced(NamedTuple):
 
 def write(path: Path, header: Header, arrays: Mapping[str, Traced], steps: Iterable[Plain]) -> None:
     """Write a trace; a file that was there stays until the new one is whole."""
-    about = {"format": FORMAT, "version": VERSION, "time": TIME} | asdict(header)
+    about = {"format": FORMAT, "version": VERSION, "time": TIME} | asdict(header) | {"machine": figures(header.machine)}
     about["arrays"] = {name: x._asdict() for name, x in arrays.items()}
     with replacing(path) as part, part.open("w", encoding="utf-8") as file:
         file.write(f'{{"displayTimeUnit": "ns", "otherData": {_json(about)}, "traceEvents": [')
@@ -64,7 +64,7 @@ def read(path: Path) -> tuple[Header, dict[str, Traced], Lines]:
     if version != VERSION:
         raise ValueError(f"{path}: a trace of version {version}, but this simattn reads version {VERSION}; save it again")
     try:
-        header = Header(**{name: about[name] for name in Header.__dataclass_fields__})
+        header = Header(about["algorithm"], Device(**about["machine"]), about["select"], about["steps"])
         arrays = {name: Traced(tuple(x["shape"]), x["dtype"], x["made"]) for name, x in about["arrays"].items()}
     except (KeyError, TypeError, ValueError, AttributeError):
         raise ValueError(wrong) from None

@@ -101,7 +101,7 @@ def _dict(counts: Counts) -> dict[str, int]:
 class Trace:
     """The steps of a run, in the order of the program: iterate it as often as you like.
 
-    algorithm, machine: their names. sram: the capacity, in bytes. arrays: those in HBM, by name: shape for one head, dtype, and whether the
+    algorithm: its name. machine: the figures of the device. arrays: those in HBM, by name: shape for one head, dtype, and whether the
     algorithm made them. select: what was traced.
 
     >>> trace = machine.run(sa.flash2, Q, K, V, Br=32, Bc=32, trace="flash2[0]").trace
@@ -114,7 +114,7 @@ class Trace:
     def __init__(self, header: Header, arrays: Mapping[str, Traced], steps: Callable[[], Iterator[Step]]) -> None:
         self._header, self._steps = header, steps
         self.arrays = dict(arrays)
-        self.algorithm, self.machine, self.sram, self.select = header.algorithm, header.machine, header.sram, header.select
+        self.algorithm, self.machine, self.select = header.algorithm, header.machine, header.select
 
     def __iter__(self) -> Iterator[Step]:
         return self._steps()
@@ -132,7 +132,7 @@ class Trace:
         write(Path(path), self._header, self.arrays, (step.to_dict() for step in self))
 
     def __repr__(self) -> str:
-        return f"Trace of {self.algorithm} on {self.machine}: {len(self):,} steps of {self.select}"
+        return f"Trace of {self.algorithm} on {self.machine.name}: {len(self):,} steps of {self.select}"
 
 
 def load_trace(path: str | Path) -> Trace:

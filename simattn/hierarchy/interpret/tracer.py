@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import IO, Any, Generic, TypeVar
 
 from ..counts import COUNTS, Counts
+from ..device import Device, figures
 from ..dtypes import Array
 from ..errors import RecordingTooLarge
 from ..liveness import Lives, lives
@@ -115,13 +116,13 @@ class Tracer(Reader):
         if self._nbytes > MOST_VALUES:
             raise RecordingTooLarge(f"the values of {self._tracing.select} take more than {MOST_VALUES >> 20} MiB: {_LESS}")
 
-    def trace(self, algorithm: str, machine: str, sram: int) -> Trace:
+    def trace(self, algorithm: str, device: Device) -> Trace:
         """The trace of the whole run. ValueError where nothing was selected."""
         if not self._found:
             kernels = ", ".join(f"{name} ({n} thread blocks)" for name, n in self._kernels.items())
             heads = "" if self._selection.heads.start < self._numbers.max() + 1 else f" for {self._numbers.max() + 1} heads"
             raise ValueError(f"trace {self._tracing.select!r} selects nothing: {algorithm} launched {kernels or 'nothing'}{heads}")
-        header = Header(algorithm, machine, sram, self._tracing.select, self._in_file + self._held)
+        header = Header(algorithm, Device(**figures(device)), self._tracing.select, self._in_file + self._held)
         return Trace(header, self._arrays, self._steps)
 
     def _selected(self, lanes: Sequence[int]) -> tuple[int, ...]:
