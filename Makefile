@@ -4,8 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet
-NOTEBOOKS := $(wildcard notebooks/*.ipynb)
-FUSED := notebooks/13_real_kernels.ipynb
+NOTEBOOKS := $(wildcard notebooks/*.ipynb notebooks/solutions/*.ipynb)
+FUSED := $(wildcard notebooks/12_real_kernels.ipynb notebooks/solutions/12_real_kernels.ipynb)
 VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' simattn/__init__.py)
 WHEEL := dist/simattn-$(VERSION)-py3-none-any.whl
 PACKAGE := pyproject.toml README.md LICENSE $(shell find simattn -name __pycache__ -prune -o -print)

@@ -60,7 +60,7 @@ def test_the_readmes_table_is_the_one_that_is_printed():
 
 def test_notebooks_are_committed_without_outputs():
     """No notebook carries an output or an execution count."""
-    for notebook in (ROOT / "notebooks").glob("*.ipynb"):
+    for notebook in (ROOT / "notebooks").rglob("*.ipynb"):
         for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]:
             assert not cell.get("outputs"), notebook.name
             assert cell.get("execution_count") is None, notebook.name
@@ -68,7 +68,7 @@ def test_notebooks_are_committed_without_outputs():
 
 def test_notebooks_import_nothing_below_the_public_names():
     """What a notebook needs of simattn it finds in `sa`, so that a reader learns one name a thing."""
-    for notebook in (ROOT / "notebooks").glob("*.ipynb"):
+    for notebook in (ROOT / "notebooks").rglob("*.ipynb"):
         for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]:
             source = "".join(cell["source"])
             found = re.findall(r"^[ \t]*(?:from|import) +simattn\b.*", source, re.MULTILINE) if cell["cell_type"] == "code" else []
@@ -89,7 +89,7 @@ def test_gpu_means_an_algorithms_first_argument_alone():
             node.value for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Constant) and isinstance(node.value, str)
         )
 
-    for file in (*ROOT.glob("docs/*.md"), *ROOT.glob("notebooks/*.ipynb"), *(ROOT / "simattn").rglob("*.py")):
+    for file in (*ROOT.glob("docs/*.md"), *ROOT.glob("notebooks/**/*.ipynb"), *(ROOT / "simattn").rglob("*.py")):
         assert not re.findall(r"(?<![.\w])gpu(?: = sa\.[mM]achine|\.(?:run|count|record)\b)", told(file)), file.name
 
 

@@ -19,7 +19,7 @@ def local_global(
 
     Q (N, d), K (N, d), V (N, d_v) -> O (N, d_v), lse (N, 1). The articles leave open how K_g and V_g come about, and how local and
     global meet; ours: one token a block, K_g the mean of the block's keys, V_g the mean of its output, and a merge by log-sum-exp.
-    A summary weighs as one token; weighing it as its block would be kinder, and as far from exact as notebook 12 shows.
+    A summary weighs as one token; weighing it as its block would be kinder, and as far from exact as lesson 11 shows.
     Causal: a query sees the summaries of earlier blocks only. Exact with block = N, where there is no other block.
 
     >>> machine.run(sa.local_global, Q, K, V, block=16, Br=16, Bc=16).hbm_read
