@@ -19,6 +19,7 @@ __version__ = "0.2.0"
 # isort: off
 if TYPE_CHECKING:
     from . import gpu as gpu
+    from .explorer.explorer import Explorer as Explorer, explore as explore
     from .hierarchy.catalogue import machine as machine, machines as machines
     from .hierarchy.decode import load_recording as load_recording
     from .hierarchy.device import KiB as KiB
@@ -54,6 +55,7 @@ else:
     from .kernels import KINDS as _ALGORITHMS
 
     _MODULES = {
+        ".explorer.explorer": ("Explorer", "explore"),
         ".gpu": ("gpu",),
         ".hierarchy.catalogue": ("machine", "machines"),
         ".hierarchy.decode": ("load_recording",),

@@ -121,6 +121,16 @@ class Run(Exported):
             raise ValueError(f"this run of {self.algorithm} was not traced; run it with trace=True, or trace='{self.algorithm}[0]'")
         self.trace.save(path)
 
+    def explore(self) -> Any:
+        """The run as a page that plays it step by step: a notebook shows it, `.save("flash2.html")` writes it. See `sa.explore`.
+
+        ValueError for a run that was not traced.
+
+        >>> machine.run(sa.flash2, Q, K, V, Br=32, Bc=32, trace=sa.Tracing(values=True)).explore().title
+        'flash2'
+        """
+        return named("simattn.explorer.explorer:explore")(self)
+
     def _records(self) -> list[dict[str, Any]]:
         whole = {"algorithm": self.algorithm, "machine": self.machine, **self.blocks}
         footprint = {"hbm_footprint": self.hbm_footprint, "l2_read": self.l2_read, "l2_write": self.l2_write}
