@@ -10,17 +10,21 @@ function palette() {
   ]));
 }
 
-// Where each matrix lies, left to right and then down, on a canvas of this width: smaller by a third, if that makes one row of it.
-function layout(matrices, width) {
-  const longest = Math.max(1, ...matrices.flatMap((m) => [m.rows, m.columns]));
-  const largest = Math.min(200, 0.55 * width) / longest;
-  for (const part of [1, 0.9, 0.8, 0.7]) {
-    const found = placed(matrices, width, part * largest);
-    if (found.places.every((place) => place.y === LABEL)) return found;
-  }
-  return placed(matrices, width, largest);
+// The matrices of a run, and S as it would be, where it is never all there.
+function shown(model) {
+  return model.scores && !model.matrices.some((m) => m.name === "S") ? [...model.matrices, model.scores] : model.matrices;
 }
 
+// Pixels an element, the same for all runs, on canvases of this width: smaller by a third, if that makes one row of each.
+function commonScale(models, width) {
+  const longest = Math.max(1, ...models.flatMap((model) => shown(model).flatMap((m) => [m.rows, m.columns])));
+  const largest = Math.min(200, 0.55 * width) / longest;
+  const one = [1, 0.9, 0.8, 0.7].find((part) =>
+    models.every((model) => placed(shown(model), width, part * largest).places.every((place) => place.y === LABEL)));
+  return (one || 1) * largest;
+}
+
+// Where each matrix lies: left to right, and then down.
 function placed(matrices, width, scale) {
   let x = 0, y = LABEL, tallest = 0;
   const places = matrices.map((m) => {
@@ -40,10 +44,9 @@ function placed(matrices, width, scale) {
 }
 
 function boxOn(place, matrix, [r0, r1, c0, c1]) {
-  return [
-    place.x + (c0 / matrix.columns) * place.w, place.y + (r0 / matrix.rows) * place.h,
-    Math.max(2, ((c1 - c0) / matrix.columns) * place.w), Math.max(2, ((r1 - r0) / matrix.rows) * place.h),
-  ];
+  const x = (c) => Math.round(place.x + (c / matrix.columns) * place.w); // whole pixels: no seams
+  const y = (r) => Math.round(place.y + (r / matrix.rows) * place.h);
+  return [x(c0), y(r0), Math.max(2, x(c1) - x(c0)), Math.max(2, y(r1) - y(r0))];
 }
 
 function hatch(context, [x, y, w, h], color, gap) {
@@ -83,11 +86,10 @@ function drawTile(context, box, kind, colors) {
   context.restore();
 }
 
-function drawMatrices(canvas, model, heat) {
-  const virtual = model.scores && !model.matrices.some((m) => m.name === "S") ? [model.scores] : [];
-  const matrices = [...model.matrices, ...virtual];
+function drawMatrices(canvas, model, fellows, heat) {
+  const matrices = shown(model);
   const width = canvas.parentElement.clientWidth, colors = palette();
-  const { places, height } = layout(matrices, width), ratio = window.devicePixelRatio || 1;
+  const { places, height } = placed(matrices, width, commonScale(fellows, width)), ratio = window.devicePixelRatio || 1;
   if (canvas.width !== Math.round(width * ratio) || canvas.height !== Math.round(height * ratio)) {
     canvas.width = Math.round(width * ratio);
     canvas.height = Math.round(height * ratio);
@@ -130,7 +132,7 @@ function drawMatrices(canvas, model, heat) {
       const m = step[BOX][0];
       drawTile(context, boxOn(places[m], matrices[m], step[BOX].slice(1)), step[KIND], colors);
     }
-    if (step[CELL] && virtual.length) drawTile(context, boxOn(places.at(-1), model.scores, step[CELL]), COMPUTE, colors);
+    if (step[CELL] && matrices.includes(model.scores)) drawTile(context, boxOn(places.at(-1), model.scores, step[CELL]), COMPUTE, colors);
   }
 }
 

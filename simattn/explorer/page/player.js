@@ -14,7 +14,7 @@ class Player {
       root.dataset.panel = k;
       root.setAttribute("aria-label", model.data.algorithm);
       document.getElementById("panels").append(root);
-      return new View(root, model, wide);
+      return new View(root, model, this.models, wide);
     });
     this.tour = data.tour;
     this.heat = false;

@@ -2,9 +2,10 @@
 // One run on the page: everything that is shown of it, brought up to date after each frame.
 
 class View {
-  constructor(root, model, wide) {
+  constructor(root, model, fellows, wide) {
     this.root = root;
     this.model = model;
+    this.fellows = fellows; // all runs on the page
     this.pinned = null; // the name of the tile whose values stay on show
     this.find = (name) => root.querySelector(`[data-part="${name}"]`);
     this.scale = wide; // bytes of the widest arrow
@@ -37,7 +38,7 @@ class View {
   update(block, heat) {
     const { model } = this, s = model.focus(block);
     this.step = s;
-    drawMatrices(this.find("matrices"), model, heat);
+    drawMatrices(this.find("matrices"), model, this.fellows, heat);
     drawChart(this.find("chart"), model, this.scale);
     if (s === undefined) return;
     const several = model.current.length > 1 ? ` (and ${model.current.length - 1} thread blocks beside it)` : "";
@@ -109,8 +110,10 @@ class View {
 
   updateValues(s) {
     const { model } = this;
-    const shown = this.pinned === null ? s : model.latest(this.pinned, s);
-    const step = shown === null ? null : model.steps[shown];
+    const { first } = model.blocks[model.blockOf[s]], stored = model.steps[s][KIND] >= STORE;
+    const own = stored ? first + model.steps[s][READS][0] : s;
+    const tile = this.pinned === null ? own : model.latest(this.pinned, s);
+    const step = tile === null ? null : model.steps[tile];
     if (!step || !step[VALUES]) {
       const why = model.steps.some((x) => x[VALUES]) ? "This step gives no tile." : "Traced without values: sa.Tracing(values=True) keeps them.";
       this.text("values", why);
@@ -119,7 +122,7 @@ class View {
     const [some, [least, most], column] = step[VALUES];
     const what = column ? "first rows" : "first row";
     const more = (column ? step[SHAPE][0] : step[SHAPE][1]) > some.length ? " …" : "";
-    this.text("values", `${model.name(shown)}, ${step[SHAPE].join(" × ")} ${step[DTYPE]}, ${what}: ${some.join("  ")}${more}\nfrom ${least} to ${most}`);
+    this.text("values", `${model.name(tile)}, ${step[SHAPE].join(" × ")} ${step[DTYPE]}, ${what}: ${some.join("  ")}${more}\nfrom ${least} to ${most}`);
   }
 
   updateRunning(s) {
