@@ -2,6 +2,7 @@
 
 import functools
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,11 @@ import simattn as sa
 from simattn.cli import main
 from simattn.studies.claims import CHECKS, claims
 from simattn.studies.claims import published as p
+from simattn.studies.claims.language import LANGUAGES, NUMBER
 from simattn.studies.claims.page import line, section, summary
 
-PAGE = (Path(__file__).resolve().parent.parent / "docs" / "claims.md").read_text(encoding="utf-8")
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+PAGES = {language: (DOCS / name).read_text(encoding="utf-8") for language, name in (("en", "claims.md"), ("zh", "claims.zh-CN.md"))}
 LENGTHS = ("512", "1,024", "2,048")
 VERDICTS = {
     "holds": {1, 8, 30, 31, 32},
@@ -45,7 +48,7 @@ BROKEN = {  # other numbers, and the verdict that they give
     21: ({"change by shuffling, split_kv": 1}, "holds"),
     22: ({"FLOP a step, split_kv": 1000}, "holds"),
     23: ({"error of dynamic_conv": 1e-4}, "holds"),
-    24: ({"growth of values an output takes in": 1}, "holds"),
+    24: ({"growth of values an output depends on": 1}, "holds"),
     25: ({"share of K and V read": 0.5}, "holds"),
     26: (
         {f"speed-up, batch {shape} keys": 2.5 for shape in SHAPES}
@@ -75,7 +78,7 @@ BETWEEN = [  # numbers that lie between
     (19, {"rows computed again, incremental": 64}, "depends"),
     (20, {"thread blocks a head, split_kv": 1}, "depends"),
     (23, {"error of split_kv": 1}, "depends"),
-    (24, {"values an output takes in, N = 512": 63}, "depends"),
+    (24, {"values an output depends on, N = 512": 63}, "depends"),
     (25, {"error of split_kv": 1}, "depends"),
     (26, {"speed-up, whole model, at most": 3}, "depends"),
     (27, {"conditions stated": 6, "speed-up, N = 512": 2}, "holds"),
@@ -174,16 +177,46 @@ def test_numbers_follow_the_tables(monkeypatch):
     assert found == {13: "holds", 15: "holds", 16: "holds", 27: "fails"}
 
 
+@pytest.mark.parametrize("language", ["en", "zh"])
 @pytest.mark.parametrize("number", range(1, 33))
-def test_the_page_has_what_the_code_finds(number):
-    """docs/claims.md has every claim with its verdict, and every number but those measured, which depend on the CPU's BLAS."""
-    claim = result(number)
+def test_the_page_is_current(number, language):
+    """The committed pages have every claim with its verdict, and every number but measured ones, which depend on the CPU's BLAS."""
+    claim, said, page = result(number), LANGUAGES[language], PAGES[language]
     if not any(q.kind == "measured" for q in claim.quantities):
-        assert section(claim) in PAGE
-    assert f"## {number}. {claim.text}\n\n**{claim.verdict}.** " in PAGE
+        assert section(claim, said) in page
+    assert f"## {number}. {said.field(claim, 'text')}\n\n**{said.verdict(claim.verdict)}{said.stop}** " in page
+    assert all(said.field(claim, name) in page for name in ("computed", "rule"))
     sources = list(dict.fromkeys(q.source for q in claim.quantities))
-    rows = [line(q, sources.index(q.source) + 1) for q in claim.quantities if q.kind != "measured"]
-    assert [row for row in rows if row not in PAGE] == []
+    rows = [line(q, sources.index(q.source) + 1, said) for q in claim.quantities if q.kind != "measured"]
+    assert [row for row in rows if row not in page] == []
+
+
+@pytest.mark.parametrize("number", range(1, 33))
+def test_every_sentence_has_a_translation(number):
+    """Every verdict of the tests above has a Chinese sentence with the same numbers."""
+    claim, changes = result(number), [{}, BROKEN[number][0], *(changed for n, changed, _ in BETWEEN if n == number)]
+    for sentence in (claim.but(changed).sentence for changed in changes):
+        chinese = LANGUAGES["zh"].sentence(sentence)
+        assert re.search("[\u4e00-\u9fff]", chinese)
+        assert sorted(NUMBER.findall(chinese)) == sorted(NUMBER.findall(sentence))
+
+
+def test_a_missing_translation_is_an_error():
+    """A sentence or name without a Chinese one is refused, and the message says where to add it; so is another language."""
+    with pytest.raises(LookupError, match=r"zh.toml has no Chinese for 'It rains {} times.'; add it to \[sentences\]"):
+        LANGUAGES["zh"].sentence("It rains 3 times.")
+    with pytest.raises(LookupError, match=r"add it to \[phrases\]"):
+        LANGUAGES["zh"].phrase("bytes of rain, flash2")
+
+
+def test_the_language_is_that_of_the_page(capsys):
+    """`simattn claims 15 --markdown --language zh` prints the Chinese page; without --markdown the option is refused."""
+    with pytest.raises(SystemExit, match="0"):
+        main(["claims", "15", "--markdown", "--language", "zh"])
+    assert "自相矛盾" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="2"):
+        main(["claims", "15", "--language", "zh"])
+    assert "add --markdown" in capsys.readouterr().err
 
 
 def test_claims_know_their_tables():
@@ -193,7 +226,7 @@ def test_claims_know_their_tables():
     assert [text.split(".")[0] for text in said] == ["27", "13"]
     assert summary(done) == "2 claims: unsupported 1, depends 1"
     for shown in (str(done), done._repr_html_(), done.markdown()):
-        assert all(part in shown for part in ("unsupported", "depends", "Time falls by more than 50%"))
+        assert all(part in shown for part in ("unsupported", "depends", "FlashAttention saves more than 50%"))
     assert [(d["claim"], d["verdict"]) for d in done.to_dicts()] == [(27, "unsupported"), (13, "depends")]
     assert done[13].verdict == "depends"
     with pytest.raises(KeyError, match="claim 1 was not tested"):

@@ -11,7 +11,6 @@ from ..hierarchy.run import Run
 from ..reference.problem import Problem
 from ..reference.truth import Error
 from ..reference.verdict import Judgement
-from ..text.exported import Exported
 from ..text.shown import Shown, html
 
 
@@ -79,8 +78,8 @@ class Result:
 
 
 @dataclass(frozen=True, repr=False)
-class Comparison(Shown, Exported):
-    """Algorithms on the same inputs. Prints as a table; `to_dicts()` and `to_csv()` give its rows, `to_dict()` all of it, as JSON has it.
+class Comparison(Shown):
+    """Algorithms on the same inputs. Prints as a table; `to_dicts()` is the same as plain data.
 
     >>> comparison = sa.compare("t4", ["naive", "flash2"], Q, K, V)
     >>> comparison["naive"].run.hbm_write > comparison["flash2"].run.hbm_write
@@ -100,7 +99,12 @@ class Comparison(Shown, Exported):
             raise KeyError(unknown("algorithm of this comparison", algorithm, [r.algorithm for r in self.results]))
         return found[0]
 
-    def _records(self) -> list[dict[str, Any]]:
+    def to_dicts(self) -> list[dict[str, Any]]:
+        """A dictionary a row.
+
+        >>> [row["hbm_read_bytes"] for row in sa.compare(machine, ["naive", "flash2"], Q, K, V).to_dicts()]
+        [57344, 24576]
+        """
         return [result.to_dict() for result in self.results]
 
     def to_dict(self) -> dict[str, Any]:
@@ -110,7 +114,7 @@ class Comparison(Shown, Exported):
         64
         """
         machine = {name: value for name, value in asdict(self.machine).items() if name != "sources"}
-        return {"machine": machine, "workload": self.workload.to_dict(), "results": self._records()}
+        return {"machine": machine, "workload": self.workload.to_dict(), "results": self.to_dicts()}
 
     def _repr_html_(self) -> str:
         return html(self._shown_as(wide=True))

@@ -1,4 +1,4 @@
-"""A claim of the article: what was computed for it, and the verdict that the numbers give."""
+"""A claim of the article: what was computed to test it, and the verdict that follows from the numbers."""
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,10 +12,10 @@ Values = Mapping[str, float]
 
 @dataclass(frozen=True)
 class Quantity:
-    """A number that a verdict rests on.
+    """A number that a verdict is based on.
 
     kind: counted (by the machine, in a run), measured (from the outputs of a run), published (by a source) or computed (from data
-    or from other quantities). source: the run, the table, or what it was computed from.
+    or from other quantities). source: the run, the table, or the data that it was computed from.
     """
 
     name: str
@@ -27,7 +27,7 @@ class Quantity:
 
 @dataclass(frozen=True)
 class Judgement:
-    """What the numbers say of a claim, and the reason in one sentence."""
+    """The verdict on a claim, and the reason in one sentence."""
 
     verdict: Verdict
     sentence: str
@@ -35,9 +35,10 @@ class Judgement:
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """One of the article's claims. The verdict and its sentence are `judge` of the quantities' values, and nothing else.
+    """One of the article's claims. `judge` derives the verdict and its sentence from the values of the quantities, and from nothing
+    else.
 
-    text: the claim, in our words. computed: what the test computes. rule: how numbers become a verdict.
+    text: the claim, in our words. computed: what the test computes. rule: how the numbers determine the verdict.
     """
 
     number: int
@@ -64,17 +65,19 @@ class Claim:
 
     @property
     def sources(self) -> list[str]:
-        """The runs and the tables that the quantities are from, each once."""
+        """The runs and tables that the quantities come from, each once."""
         return list(dict.fromkeys(q.source for q in self.quantities if q.kind != "computed"))
 
     def but(self, changed: Values) -> Self:
-        """The claim as it would stand if the named quantities had other values. KeyError for a name that it has not."""
+        """The claim as it would be if the named quantities had other values. An unknown name raises a KeyError."""
         if unknown := changed.keys() - self.values.keys():
-            raise KeyError(f"claim {self.number} has no {unknown}; it has {', '.join(self.values)}")
+            raise KeyError(
+                f"claim {self.number} has no quantity {', '.join(map(repr, sorted(unknown)))}; it has {', '.join(self.values)}"
+            )
         return replace(self, quantities=tuple(replace(q, value=changed.get(q.name, q.value)) for q in self.quantities))
 
     def to_dict(self) -> dict[str, Any]:
-        """The claim as plain data, with its verdict and what it rests on."""
+        """The claim as plain data, with its verdict and the quantities behind it."""
         return {
             "claim": self.number, "text": self.text, "verdict": self.verdict, "sentence": self.sentence, "computed": self.computed,
             "rule": self.rule, "runs": self.sources, "quantities": [asdict(q) for q in self.quantities],
@@ -83,8 +86,8 @@ class Claim:
 
 @dataclass(frozen=True)
 class Check:
-    """How a claim is tested: `measure` yields quantities, `judge` turns their values into a verdict; their docstrings tell readers
-    so."""
+    """How a claim is tested. `measure` yields the quantities, `judge` turns their values into a verdict, and the docstrings of both
+    are printed on the page."""
 
     number: int
     text: str
@@ -92,7 +95,7 @@ class Check:
     judge: Callable[[Values], Judgement]
 
     def run(self) -> Claim:
-        """Execute what the claim needs."""
+        """Run the test of the claim."""
         return Claim(
             number=self.number, text=self.text, computed=_told(self.measure), rule=_told(self.judge),
             quantities=tuple(self.measure()), judge=self.judge,
@@ -116,7 +119,7 @@ def unsupported(sentence: str) -> Judgement:
 
 
 def share(so: Sequence[bool], said: str, yes: str = "Yes", part: str = "In part", no: str = "No") -> Judgement:
-    """Holds if all is so, depends if some is, fails if nothing is; what is said follows the word for it."""
+    """Holds if all conditions are true, depends if some are, fails if none is; `said` follows the matching lead."""
     return holds(f"{yes}: {said}.") if all(so) else depends(f"{part}: {said}.") if any(so) else fails(f"{no}: {said}.")
 
 

@@ -1,4 +1,4 @@
-"""What grows how fast: claims 6, 7, 15, 17 and 18."""
+"""How costs grow: claims 6, 7, 15, 17 and 18."""
 
 from collections.abc import Iterator
 from itertools import pairwise
@@ -11,12 +11,12 @@ from .execute import BLOCKS, GPU, D, by_length, computed, counted, execute, grow
 from .published import LENGTHS
 
 BLOCK = 128
-SAVED, NEAR = 40.0, 5.0  # percent of memory that the article says is saved, and how near counts as that
+SAVED, NEAR = 40.0, 5.0  # percent of memory that the article says is saved, and the tolerance in percentage points
 
 
 def scores() -> Iterator[Quantity]:
-    """How many scores (entries of QKᵀ) are computed at the article's lengths, from the FLOPs of the products: by FlashAttention-2,
-    and by attention within blocks of 128, which is what O(m·b²) describes."""
+    """How many scores (entries of QKᵀ) are computed at the article's lengths, derived from the FLOPs of the products: by
+    FlashAttention-2, and by attention within blocks of 128, which is what O(m·b²) describes."""
     yield from by_length("scores", "scores", "flash2", lambda run: run.matmul_flops / (4 * D))
     yield from by_length("scores", "scores", "block_diagonal", lambda run: run.matmul_flops / (4 * D), block=BLOCK)
 
@@ -27,8 +27,8 @@ def judge_scores(q: Values) -> Judgement:
 
 
 def everything() -> Iterator[Quantity]:
-    """All arithmetic, vector work and exponentials included, at the article's lengths; and how FlashAttention-2's products grow
-    with d."""
+    """All arithmetic at the article's lengths, vector work and exponentials included; and how the matrix products of
+    FlashAttention-2 grow with d."""
     yield from by_length("all FLOP", "FLOP", "flash2", work)
     yield from by_length("all FLOP", "FLOP", "block_diagonal", work, block=BLOCK)
     w = {d: head(512, d=d) for d in (32, 64, 128)}
@@ -39,21 +39,23 @@ def everything() -> Iterator[Quantity]:
 
 
 def judge_everything(q: Values) -> Judgement:
-    """Holds if all arithmetic of FlashAttention grows as n, and its products as d; fails if it grows as n²."""
-    said = _linear(q["growth of all FLOP, flash2"], q["growth of all FLOP, block_diagonal"], "FLOPs, all included,")
+    """Holds if all arithmetic of FlashAttention grows as n and its products grow as d; fails if its arithmetic grows as n²."""
+    said = _linear(q["growth of all FLOP, flash2"], q["growth of all FLOP, block_diagonal"], "total FLOPs")
     if said.verdict == "holds" and round(q["growth of FLOP of products with d"]) != 1:
-        return depends(f"The growth with d is not linear: to the power {q['growth of FLOP of products with d']:.2f}.")
+        return depends(
+            f"The growth with d is not linear: the products grow as d to the power {q['growth of FLOP of products with d']:.2f}."
+        )
     return said
 
 
 def _linear(flash: float, blocks: float, what: str) -> Judgement:
-    said = f"FlashAttention-2's {what} grow as n to the power {flash:.2f}, and in attention within blocks to the power {blocks:.2f}"
-    return holds(f"{said}: both are linear.") if round(flash) == 1 else fails(f"{said}: linear is another algorithm.")
+    said = f"The {what} of FlashAttention-2 grow as n to the power {flash:.2f}, those of attention within blocks as n to the power {blocks:.2f}"
+    return holds(f"{said}: both are linear.") if round(flash) == 1 else fails(f"{said}: only the other algorithm is linear.")
 
 
 def own_table() -> Iterator[Quantity]:
-    """The growth of the article's own times of FlashAttention from each length to its double: blocks of a fixed size b are m = n/b
-    in number, so O(m·b²) is linear in n."""
+    """How the article's own times of FlashAttention grow from each length to its double. With blocks of a fixed size b there are
+    m = n/b of them, so O(m·b²) is linear in n."""
     for N, ms in p.FLASH_1.items():
         yield published(f"flash, N = {N:,}", ms, "ms", p.TABLE_1)
     for short, long in pairwise(LENGTHS):
@@ -62,16 +64,16 @@ def own_table() -> Iterator[Quantity]:
 
 
 def judge_own_table(q: Values) -> Judgement:
-    """Holds if both steps are nearer to the power 1 than to 2, fails if both are nearer to 2; else it depends."""
+    """Holds if both steps are closer to the power 1 than to 2, fails if both are closer to 2; otherwise it depends."""
     steps = [q[f"growth of flash, {a:,} to {b:,}"] for a, b in pairwise(LENGTHS)]
     linear = [round(step) == 1 for step in steps]
-    said = f"its flash column grows as n to the power {steps[0]:.2f}, then {steps[1]:.2f}, where O(m·b²) needs 1"
+    said = f"its flash column grows as n to the power {steps[0]:.2f}, then {steps[1]:.2f}, but O(m·b²) requires the power 1"
     return share(linear, said, yes="The table is linear", no="The article contradicts itself")
 
 
 def memory() -> Iterator[Quantity]:
-    """How much less memory FlashAttention takes, by the table in its paper; and the bytes that both passes hold in HBM at the
-    article's lengths, inputs, outputs and everything between, with how they grow."""
+    """How much memory FlashAttention saves according to the table in its paper; and how the bytes that both passes hold in HBM
+    (inputs, outputs and everything in between) grow over the article's lengths."""
     for N in (128, *LENGTHS):
         standard, flash = p.PYTORCH_21[N], p.FLASH_21[N]
         yield published(f"PyTorch, N = {N:,}", standard, "MiB", p.TABLE_21)
@@ -87,20 +89,20 @@ def memory() -> Iterator[Quantity]:
 
 
 def judge_memory(q: Values) -> Judgement:
-    """Holds if the saving is within 5 points of 40 % at each of the article's lengths, fails if it is at none; in between it
-    depends."""
+    """Holds if the saving is within 5 percentage points of 40 % at each of the article's lengths, fails if it is at none of them;
+    otherwise it depends."""
     saved = [q[f"saved, N = {N:,}"] for N in LENGTHS]
     near = [abs(x - SAVED) <= NEAR for x in saved]
     said = (
-        f"by the paper's table it is {q['saved, N = 128']:.0f}% at N = 128 and {', '.join(f'{x:.0f}' for x in saved)}% at 512, "
-        f"1,024 and 2,048, for memory grows as N to the power {q['growth of bytes held, naive']:.2f} in naive attention and "
-        f"{q['growth of bytes held, flash2']:.2f} in FlashAttention-2"
+        f"the paper's table shows a saving of {q['saved, N = 128']:.0f}% at N = 128 and of {', '.join(f'{x:.0f}' for x in saved)}% "
+        f"at 512, 1,024 and 2,048, because memory grows as N to the power {q['growth of bytes held, naive']:.2f} in naive attention "
+        f"and as N to the power {q['growth of bytes held, flash2']:.2f} in FlashAttention-2"
     )
     return share(near, said, no="Not a constant")
 
 
 def training() -> Iterator[Quantity]:
-    """Forward and backward pass together: all arithmetic, the traffic to HBM, and the memory held, of naive attention,
+    """For the forward and backward pass together: all arithmetic, the HBM traffic and the memory held, by naive attention and by
     FlashAttention 1 and 2."""
     w = head()
     for name in ("naive", "flash1", "flash2"):
@@ -113,22 +115,22 @@ def training() -> Iterator[Quantity]:
 
 
 def judge_training(q: Values) -> Judgement:
-    """Holds if FlashAttention 1 and 2 do less arithmetic in both passes together, fails if both do as much or more; else it
+    """Holds if FlashAttention 1 and 2 both do less arithmetic than naive attention, fails if both do as much or more; otherwise it
     depends."""
     less = [q[f"all FLOP, {name}"] < q["all FLOP, naive"] for name in ("flash1", "flash2")]
     flop, moved, kept = (q[f"{what}, flash2"] / q[f"{what}, naive"] for what in ("all FLOP", "bytes of HBM", "bytes held"))
     said = (
-        f"FlashAttention-2 computes {q['products, flash2']:.0f} products where naive attention computes "
-        f"{q['products, naive']:.0f}, and does {flop:.2f} times its FLOPs; its traffic is {moved:.2g} and its memory {kept:.2g} "
-        "of naive attention's"
+        f"FlashAttention-2 computes {q['products, flash2']:.0f} matrix products (naive attention: {q['products, naive']:.0f}) and does "
+        f"{flop:.2f} times the FLOPs of naive attention; its HBM traffic is {moved:.2g} times and its memory {kept:.2g} times that of "
+        "naive attention"
     )
     return share(less, said)
 
 
 CHECKS = (
     Check(6, "The cost falls from O(n²) to O(m·b²), for m blocks of b tokens.", scores, judge_scores),
-    Check(7, "In all, it falls from O(n²d) to O(m·b²·d).", everything, judge_everything),
+    Check(7, "The total cost falls from O(n²d) to O(m·b²·d).", everything, judge_everything),
     Check(15, "The article's table 1 shows the complexity O(m·b²) that it claims.", own_table, judge_own_table),
     Check(17, "FlashAttention takes about 40% less memory.", memory, judge_memory),
-    Check(18, "FlashAttention makes training large models need less computation.", training, judge_training),
+    Check(18, "FlashAttention reduces the computation needed to train large models.", training, judge_training),
 )

@@ -33,8 +33,8 @@ TOKENS, STEPS, PARTS = 256, 64, 4
 
 
 def new_token() -> Iterator[Quantity]:
-    """The FLOPs of the products for one new token after 2,047 others: by naive attention and by FlashAttention-2, each with the
-    keys of the others cached, so that there is one query, and without, so that all rows are computed again."""
+    """The FLOPs of the products for one new token after 2,047 others, by naive attention and by FlashAttention-2: with the keys and
+    values of the other tokens cached, so that there is one query, and without a cache, so that all rows are computed again."""
     cached, whole = head(n_q=1), head(causal=True)
     for name in ("naive", "flash2"):
         for case, w in (("with a cache", cached), ("without", whole)):
@@ -43,22 +43,23 @@ def new_token() -> Iterator[Quantity]:
 
 
 def judge_new_token(q: Values) -> Judgement:
-    """Holds if, without a cache, FlashAttention does fewer FLOPs than naive attention, as it would if it computed the new token
-    only. Fails if both do the same with a cache, and the same without: then it is the cache that saves. Else it depends."""
+    """Holds if, without a cache, FlashAttention does fewer FLOPs than naive attention, as it would if it computed only the new
+    token. Fails if both do the same number with a cache and the same number without: then the cache makes the saving. Otherwise it
+    depends."""
     with_, without = ([q[f"FLOP of {name}, {case}"] for name in ("naive", "flash2")] for case in ("with a cache", "without"))
     if without[1] < without[0]:
-        return holds(f"Without a cache FlashAttention-2 does {without[1]:,.0f} FLOP and naive attention {without[0]:,.0f}.")
+        return holds(f"Without a cache FlashAttention-2 does {without[1]:,.0f} FLOPs and naive attention {without[0]:,.0f}.")
     if with_[0] == with_[1] and without[0] == without[1]:
         return fails(
-            f"False attribution: a KV cache does that, for either ({with_[0]:,.0f} FLOP a token with one and "
-            f"{without[0] / with_[0]:,.0f} times that without); FlashAttention has no part in it."
+            f"False attribution: the KV cache makes this saving, for both algorithms alike ({with_[0]:,.0f} FLOPs per token with a "
+            f"cache and {without[0] / with_[0]:,.0f} times as many without); FlashAttention plays no part in it."
         )
-    return depends("The two differ in what a cache saves.")
+    return depends("A cache saves different amounts for the two.")
 
 
 def own_token() -> Iterator[Quantity]:
-    """How many keys a token sees when tokens are decoded one by one with a cache, from the weights that it gives to values; and the
-    error of attention that leaves the token itself out, on real tensors."""
+    """How many keys a token sees when tokens are decoded one by one with a cache, read from the weights that it gives to the
+    values; and the error, on real tensors, of attention that leaves out the token itself."""
     P, source = weights("incremental", STEPS)
     for n in (1, STEPS):
         yield Quantity(f"keys seen by token {n}", int((P[n - 1] > 0).sum()), "keys", "measured", source)
@@ -68,21 +69,21 @@ def own_token() -> Iterator[Quantity]:
 
 
 def judge_own_token(q: Values) -> Judgement:
-    """Holds if the n-th token sees n − 1 keys; fails if it sees n, itself among them; else it depends."""
+    """Holds if the n-th token sees n − 1 keys; fails if it sees n keys, its own among them; otherwise it depends."""
     seen = q[f"keys seen by token {STEPS}"]
     if seen == STEPS - 1:
         return holds(f"Token {STEPS} sees {seen:.0f} keys.")
     if seen == STEPS and q["least weight of a token on itself"] > 0:
         return fails(
-            f"Off by one: token {STEPS} sees {seen:.0f} keys and token 1 sees {q['keys seen by token 1']:.0f}, itself; leaving it "
-            f"out errs by {q['error, itself left out']:.2g} on real tensors, not {q['error, itself included']:.0e}."
+            f"Off by one: token {STEPS} sees {seen:.0f} keys, and token 1 sees {q['keys seen by token 1']:.0f}, its own; without its "
+            f"own key the error on real tensors is {q['error, itself left out']:.2g} instead of {q['error, itself included']:.0e}."
         )
     return depends(f"Token {STEPS} sees {seen:.0f} keys.")
 
 
 def repeated() -> Iterator[Quantity]:
-    """The rows of attention computed when 64 tokens are generated after 192 others, from the bytes of O that are written: without a
-    cache (`recompute_decode`), and with one (`incremental`); and the FLOPs of the steps' products."""
+    """The rows of attention that are computed when 64 tokens are generated after 192 others, derived from the bytes written to O:
+    without a cache (`recompute_decode`) and with one (`incremental`); and the FLOPs of the products in these steps."""
     w = head(TOKENS, causal=True)
     for name, step in (("recompute_decode", "step"), ("incremental", "decode")):
         run = forward(GPU, name, w, steps=STEPS, **SMALL)
@@ -92,21 +93,21 @@ def repeated() -> Iterator[Quantity]:
 
 
 def judge_repeated(q: Values) -> Judgement:
-    """Standard decoding has a KV cache. Holds if with one as many rows are computed again as without, fails if none; else it
-    depends."""
+    """Standard decoding has a KV cache. Holds if as many rows are computed again with a cache as without; fails if none is;
+    otherwise it depends."""
     with_, without = q["rows computed again, incremental"], q["rows computed again, recompute_decode"]
     said = (
-        f"{STEPS} steps compute {without:,.0f} rows again without a cache, and {with_:,.0f} with one "
-        f"({q['FLOP of the steps, recompute_decode'] / q['FLOP of the steps, incremental']:.0f} times fewer FLOPs)"
+        f"{STEPS} steps compute {without:,.0f} rows again without a cache and {with_:,.0f} with one, which does "
+        f"{q['FLOP of the steps, recompute_decode'] / q['FLOP of the steps, incremental']:.0f} times fewer FLOPs"
     )
     if with_ == 0:
-        return fails(f"Not with any KV cache: {said}.")
+        return fails(f"Not with a KV cache: {said}.")
     return holds(f"Yes: {said}.") if with_ >= without else depends(f"In part: {said}.")
 
 
 def one_query() -> Iterator[Quantity]:
-    """What a step of Flash-Decoding computes: how many tokens, from the FLOPs of its products (each takes 4·n_k·d a head); and in
-    how many thread blocks a head, beside FlashAttention-2 with the same query."""
+    """How many tokens a step of Flash-Decoding decodes, derived from the FLOPs of its products (a token takes 4·n_k·d per head);
+    and how many thread blocks it uses per head, compared with FlashAttention-2 on the same query."""
     for name in ("flash2", "split_kv"):
         run = execute(name, STEP)
         yield counted(f"tokens decoded in a step, {name}", run.matmul_flops / _one_token(), "tokens", STEP, run)
@@ -114,14 +115,14 @@ def one_query() -> Iterator[Quantity]:
 
 
 def judge_one_query(q: Values) -> Judgement:
-    """Holds if a step decodes more than one token. Fails if it decodes one, in more thread blocks than FlashAttention-2 has for it;
-    if in no more, what is parallel was not found, and it depends."""
+    """Holds if a step decodes more than one token. Fails if it decodes one token in more thread blocks than FlashAttention-2 uses.
+    If it uses no more thread blocks, the test has not found what is parallel, and the verdict is "depends"."""
     tokens, blocks, before = (q[name] for name in ("tokens decoded in a step, split_kv", *_BLOCKS))
     if tokens > 1:
         return holds(f"A step decodes {tokens:.0f} tokens.")
-    said = f"a step decodes {tokens:.0f} token, in {blocks:.0f} thread blocks a head where FlashAttention-2 has {before:.0f}"
+    said = f"a step decodes {tokens:.0f} token in {blocks:.0f} thread blocks per head; FlashAttention-2 uses {before:.0f}"
     if blocks > before:
-        return fails(f"Not tokens are parallel, but parts of the KV cache: {said}.")
+        return fails(f"It processes parts of the KV cache in parallel, not tokens: {said}.")
     return depends(f"Nothing is parallel: {said}.")
 
 
@@ -129,8 +130,8 @@ _BLOCKS = ("thread blocks a head, split_kv", "thread blocks a head, flash2")
 
 
 def prerequisite() -> Iterator[Quantity]:
-    """The FLOPs of the products of one decode step on cached keys: by algorithms older than Flash-Decoding (naive attention,
-    FlashAttention-2 and attention with a KV cache), and by Flash-Decoding; and the thread blocks that read the keys."""
+    """The FLOPs of the products of one decoding step on cached keys, by algorithms older than Flash-Decoding (naive attention,
+    FlashAttention-2 and attention with a KV cache) and by Flash-Decoding; and the number of thread blocks that read the keys."""
     for name in ("naive", "flash2", "split_kv"):
         run = execute(name, STEP)
         yield counted(f"FLOP a step, {name}", run.matmul_flops, "FLOP", STEP, run)
@@ -142,20 +143,20 @@ def prerequisite() -> Iterator[Quantity]:
 
 
 def judge_prerequisite(q: Values) -> Judgement:
-    """Holds if Flash-Decoding does fewer FLOPs a step than each older algorithm; fails if one of them does as few."""
+    """Holds if Flash-Decoding does fewer FLOPs per step than every older algorithm; fails if one of them does as few."""
     older = [q[f"FLOP a step, {name}"] for name in ("naive", "flash2", "incremental")]
     ours = q["FLOP a step, split_kv"]
     if ours < min(older):
-        return holds(f"A step takes {ours:,.0f} FLOP, and {min(older):,.0f} before.")
+        return holds(f"A step takes {ours:,.0f} FLOPs; older algorithms take at least {min(older):,.0f}.")
     return fails(
-        f"A prerequisite, and older: on a KV cache every algorithm takes {min(older):,.0f} FLOP a step; Flash-Decoding changes the "
-        f"thread blocks a head, from {q[_BLOCKS[1]]:.0f} to {q[_BLOCKS[0]]:.0f}."
+        f"It is an older technique that Flash-Decoding builds on: with a KV cache every algorithm takes {min(older):,.0f} FLOPs per "
+        f"step; Flash-Decoding raises the number of thread blocks per head from {q[_BLOCKS[1]]:.0f} to {q[_BLOCKS[0]]:.0f}."
     )
 
 
 def cost() -> Iterator[Quantity]:
-    """What a decode step costs by FlashAttention-2 and by Flash-Decoding: all arithmetic, the memory beside inputs and outputs
-    (partial results in float32), the traffic, kernels, and thread blocks."""
+    """What a decoding step costs with FlashAttention-2 and with Flash-Decoding: all arithmetic, the memory besides inputs and
+    outputs (partial results in float32), the HBM traffic, and the numbers of kernels and thread blocks."""
     for name in ("flash2", "split_kv"):
         run = execute(name, STEP)
         yield counted(f"all FLOP, {name}", work(run), "FLOP", STEP, run)
@@ -166,21 +167,22 @@ def cost() -> Iterator[Quantity]:
 
 
 def judge_cost(q: Values) -> Judgement:
-    """Holds if Flash-Decoding does less arithmetic and keeps fewer bytes, fails if it does neither; with one of them it depends."""
+    """Holds if Flash-Decoding does less arithmetic and keeps fewer bytes; fails if it does neither; depends if it does one of the
+    two."""
     less = [q[f"{what}, split_kv"] < q[f"{what}, flash2"] for what in ("all FLOP", "bytes kept in HBM")]
     said = (
-        f"{q['all FLOP, split_kv'] / q['all FLOP, flash2']:.3f} times the FLOPs, {q['bytes kept in HBM, split_kv']:,.0f} B of "
-        f"partial results where there were {q['bytes kept in HBM, flash2']:,.0f}, {q['kernels, split_kv']:.0f} kernels where "
-        f"there was {q['kernels, flash2']:.0f}; for that, {q['thread blocks, split_kv']:.0f} thread blocks where there were "
-        f"{q['thread blocks, flash2']:.0f}"
+        f"Flash-Decoding does {q['all FLOP, split_kv'] / q['all FLOP, flash2']:.3f} times the FLOPs of FlashAttention-2, keeps "
+        f"{q['bytes kept in HBM, split_kv']:,.0f} B of partial results (FlashAttention-2: {q['bytes kept in HBM, flash2']:,.0f} B) "
+        f"and launches {q['kernels, split_kv']:.0f} kernels ({q['kernels, flash2']:.0f}); in return it has "
+        f"{q['thread blocks, split_kv']:.0f} thread blocks ({q['thread blocks, flash2']:.0f})"
     )
-    return share(less, said, no="It costs more of both")
+    return share(less, said, no="It needs more of both")
 
 
 def missing() -> Iterator[Quantity]:
-    """Flash-Decoding without either of its two steps, which the article does not mention: the error on real tensors when the
-    results over four parts of the keys are averaged, not merged by log-sum-exp; and the thread blocks of a step when the keys are
-    not split."""
+    """Flash-Decoding without each of its two steps, which the article does not mention: the error on real tensors when the results
+    over four parts of the keys are averaged instead of merged by log-sum-exp; and the number of thread blocks in a step when the
+    keys are not split."""
     yield tolerance()
     yield error("split_kv", "error, merged by log-sum-exp", splits=PARTS)
     yield _averaged()
@@ -192,15 +194,15 @@ def missing() -> Iterator[Quantity]:
 
 def judge_missing(q: Values) -> Judgement:
     """Holds if the description is complete without these steps: averaging counts as exact, and splitting adds no thread blocks.
-    Fails if both are needed; with one it depends."""
+    Fails if both steps are needed; depends if one is."""
     merge = q["error, averaged"] > q["largest error that counts as exact"] >= q["error, merged by log-sum-exp"]
     split = q["thread blocks, split"] > q["thread blocks, not split"]
     said = (
-        f"averaged parts err by {q['error, averaged']:.2g} where the merge errs by {q['error, merged by log-sum-exp']:.0e}, and "
-        f"without splits a step has {q['thread blocks, not split']:.0f} thread blocks, not {q['thread blocks, split']:.0f}, for "
-        f"{q['SMs to be kept busy']:.0f} SMs"
+        f"averaging the parts gives an error of {q['error, averaged']:.2g}, merging them {q['error, merged by log-sum-exp']:.0e}; "
+        f"without splits a step has {q['thread blocks, not split']:.0f} thread blocks instead of "
+        f"{q['thread blocks, split']:.0f}, on a GPU with {q['SMs to be kept busy']:.0f} SMs"
     )
-    lead = {"yes": "Neither is needed", "part": "One of the two is needed", "no": "The algorithm itself is missing"}
+    lead = {"yes": "Neither step is needed", "part": "One of the two steps is needed", "no": "The algorithm itself is missing"}
     return share([not merge, not split], said, **lead)
 
 
@@ -226,16 +228,19 @@ def _reading(run: Run) -> int:
 
 CHECKS = (
     Check(
-        11, "FlashAttention computes the new token only, where standard attention computes all again.", new_token, judge_new_token
+        11,
+        "FlashAttention computes only the new token, whereas standard attention recomputes everything.",
+        new_token,
+        judge_new_token,
     ),
-    Check(12, "In decoding, token n attends to the tokens up to n − 1.", own_token, judge_own_token),
+    Check(12, "In decoding, token n attends to tokens 1 to n − 1.", own_token, judge_own_token),
     Check(19, "Standard decoding repeats the whole forward pass for each token.", repeated, judge_repeated),
     Check(20, "Flash-Decoding decodes several tokens at once.", one_query, judge_one_query),
     Check(22, "Incremental attention is a contribution of Flash-Decoding.", prerequisite, judge_prerequisite),
     Check(28, "Flash-Decoding lowers computation and memory.", cost, judge_cost),
     Check(
         29,
-        "The article describes Flash-Decoding (and mentions neither splits of the keys nor their merge).",
+        "The article describes Flash-Decoding (without mentioning that the keys are split or that the parts are merged).",
         missing,
         judge_missing,
     ),

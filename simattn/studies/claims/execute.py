@@ -1,4 +1,4 @@
-"""Runs for the claims: counts on zeros at the article's lengths, errors on real tensors, weights read off an identity."""
+"""Runs for the claims: counts on zeros at the article's lengths, errors on real tensors, and weights (the outputs for V = I)."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -29,7 +29,7 @@ GPU = machine("a100-40gb")
 BLOCKS = {"Br": 128, "Bc": 128}
 SMALL = {"Br": 32, "Bc": 32}
 HEADS, D = 4, 64
-STEP = Problem(heads=2, n_q=1, n_k=8192, d=D)  # a decode step: one query on what was cached
+STEP = Problem(heads=2, n_q=1, n_k=8192, d=D)  # a decoding step: one query on the cached keys and values
 
 
 def head(N: int = LENGTHS[-1], *, d: int = D, causal: bool = False, n_q: int | None = None) -> Problem:
@@ -58,7 +58,7 @@ def hbm(*runs: Run) -> int:
 
 
 def counted(name: str, value: float, unit: str, w: Problem, *runs: Run, times: str = "") -> Quantity:
-    """A count, with the runs that it is from."""
+    """A count, with the runs that gave it."""
     return Quantity(name, value, unit, "counted", how(w, *runs, times=times))
 
 
@@ -71,7 +71,7 @@ def published(name: str, value: float, unit: str, source: str) -> Quantity:
 
 
 def by_length(what: str, unit: str, algorithm: str, count: Callable[[Run], float], **options: Any) -> Iterator[Quantity]:
-    """A count at each of the article's lengths, and how it grows with N; a function among the options gives the option for N."""
+    """A count at each of the article's lengths, and how it grows with N. An option that is a function is called with N."""
     found = {}
     for N in LENGTHS:
         w = head(N)
@@ -94,7 +94,8 @@ def growth(found: Mapping[int, float]) -> float:
 
 @dataclass(frozen=True)
 class Real:
-    """Some heads of the shipped real tensors, what attention gives there, and the largest error that counts as exact."""
+    """Some heads of the real tensors that come with the package, the result of attention on them, and the largest error that counts
+    as exact."""
 
     Q: Array
     K: Array
@@ -112,29 +113,29 @@ def real() -> Real:
 
 
 def on_real(run: Run, options: Mapping[str, Any] | None = None) -> str:
-    """How a run on the real tensors was executed; options are named."""
+    """How a run on the real tensors was executed, with its options by name."""
     text = how(Problem.of(real().Q, real().K, real().V), run)
     return text.replace("batch 1", "the real tensors") + named(options or {})
 
 
 def named(options: Mapping[str, Any]) -> str:
-    """Whole numbers among the options, for a text."""
+    """The options that are integers or tuples, as text."""
     return "".join(f", {name} = {value}" for name, value in options.items() if isinstance(value, int | tuple))
 
 
 def tolerance() -> Quantity:
-    """What an exact algorithm may err by on the real tensors."""
-    source = "the largest bound of an element, on the real tensors: what rounding the weights and the output to float16 explains"
+    """The largest error that an exact algorithm may have on the real tensors."""
+    source = "the largest bound of any element on the real tensors: what rounding the weights and the output to float16 explains"
     return Quantity("largest error that counts as exact", real().allowed, "", "measured", source)
 
 
 def error(algorithm: str, name: str = "", **options: Any) -> Quantity:
-    """The largest error of an algorithm on the real tensors, against attention in float64: causal attention, if that is asked."""
+    """The largest error of an algorithm on the real tensors, against attention in float64 (causal attention with causal=True)."""
     return error_of(algorithms[algorithm], name or f"error of {algorithm}", **options)
 
 
 def error_of(algorithm: Callable[..., Any], name: str, **options: Any) -> Quantity:
-    """The same of any function of Q, K and V."""
+    """The same for any function of Q, K and V."""
     r = real()
     run = GPU.run(algorithm, r.Q, r.K, r.V, **blocked(algorithm, BLOCKS), **options)
     truth = attention_truth(r.Q, r.K, r.V, causal=True) if options.get("causal") else r.truth
@@ -142,8 +143,8 @@ def error_of(algorithm: Callable[..., Any], name: str, **options: Any) -> Quanti
 
 
 def weights(algorithm: str, N: int, **options: Any) -> tuple[Array, str]:
-    """The N × N weights that an algorithm gives to the values, and how they were found: with the identity for V, the output is
-    they."""
+    """The N × N weights that an algorithm gives to the values, and how they were found: with the identity matrix for V, the output
+    is the weights."""
     rng = np.random.default_rng(0)
     Q, K = (rng.standard_normal((N, 16), np.float32) for _ in "QK")
     f = algorithms[algorithm]

@@ -1,4 +1,4 @@
-"""Where it runs: claims 8 to 10."""
+"""Which memory it uses: claims 8 to 10."""
 
 from collections.abc import Iterator
 
@@ -10,12 +10,13 @@ from .execute import GPU, D, computed, counted, execute, hbm, head, published
 from .mechanism import read
 
 REGISTER = 4  # bytes
-THROUGH_L2 = 0.1  # of the on-chip traffic: if less than this passes L2, L2 is not where it runs
+THROUGH_L2 = 0.1  # share of the on-chip traffic: below it, the work does not happen in L2
 
 
 def bottleneck() -> Iterator[Quantity]:
-    """The FLOPs that naive attention does for each byte that it moves, against those that the GPU can do while it moves one; the
-    time that an H100 took for it, against the times that its FLOPs and its bytes alone would take; and the bytes with blocking."""
+    """The FLOPs that naive attention does for each byte that it moves, compared with the FLOPs that the GPU can do in the time of
+    moving one byte; the time that it took on an H100, compared with the times that its FLOPs alone and its bytes alone would take;
+    and the bytes moved when the computation is blocked."""
     w = head()
     runs = {name: execute(name, w) for name in ("naive", "flash2")}
     for name, run in runs.items():
@@ -38,13 +39,13 @@ def bottleneck() -> Iterator[Quantity]:
 
 
 def judge_bottleneck(q: Values) -> Judgement:
-    """Holds if naive attention does fewer FLOPs a byte than the GPU could, its bytes take longer than its FLOPs, and blocking moves
-    fewer bytes; depends if only some of this is so, and fails if nothing is."""
+    """Holds if naive attention does fewer FLOPs per byte than the GPU could, its bytes take longer than its FLOPs, and blocking
+    moves fewer bytes; depends if only some of these are true; fails if none is."""
     fewer = q["bytes of HBM, naive"] / q["bytes of HBM, flash2"]
     said = (
-        f"naive attention does {q['FLOP a byte, naive']:.0f} FLOP a byte where the GPU could do {q['FLOP a byte, the GPU']:.0f}; "
-        f"of {q['time of unfused attention']:.1f} ms measured on an H100 its bytes need {q['time of its bytes']:.1f} and its "
-        f"FLOPs {q['time of its FLOPs']:.1f}; and FlashAttention-2 moves {fewer:.1f} times fewer bytes"
+        f"naive attention does {q['FLOP a byte, naive']:.0f} FLOPs per byte, and the GPU could do {q['FLOP a byte, the GPU']:.0f}; "
+        f"of the {q['time of unfused attention']:.1f} ms measured on an H100 its bytes account for {q['time of its bytes']:.1f} "
+        f"and its FLOPs for {q['time of its FLOPs']:.1f}; FlashAttention-2 moves {fewer:.1f} times fewer bytes"
     )
     so = [
         q["FLOP a byte, naive"] < q["FLOP a byte, the GPU"],
@@ -55,9 +56,9 @@ def judge_bottleneck(q: Values) -> Judgement:
 
 
 def on_chip() -> Iterator[Quantity]:
-    """The bytes that a thread block of FlashAttention-2 has live at once, in blocks of 128 × 128, against the registers that its
-    threads can have, and against registers and shared memory together. And the bytes that its operations touch on chip, against
-    those that a hardware counter saw pass between L2 and the SMs."""
+    """The bytes that a thread block of FlashAttention-2 has live at once, with blocks of 128 × 128, compared with the registers
+    that its threads can have, and with registers and shared memory together. Then the bytes that its operations touch on chip,
+    compared with those that a hardware counter saw pass between L2 and the SMs."""
     w = head()
     run = execute("flash2", w)
     yield counted("working set", run.peak_sram, "B", w, run)
@@ -76,21 +77,22 @@ def on_chip() -> Iterator[Quantity]:
 
 
 def judge_on_chip(q: Values) -> Judgement:
-    """Holds if the working set fits in registers, or if the on-chip traffic passes L2 for more than a tenth; fails if it fits
-    neither registers nor shared memory; depends if it needs shared memory, which the claim does not name, beside registers."""
+    """Holds if the working set fits in registers, or if more than a tenth of the on-chip traffic passes through L2; fails if it
+    does not even fit in registers and shared memory together; depends if it needs shared memory, which the claim does not name, as
+    well as registers."""
     live, registers, both = q["working set"], q["registers of a thread block"], q["registers and shared memory"]
     said = (
-        f"a thread block has {live / 1024:.0f} KiB live at once, its registers hold {registers / 1024:.0f} and with shared memory "
-        f"{both / 1024:.0f}, and of what is touched on chip {q['share that passes L2']:.0%} passes L2"
+        f"a thread block has {live / 1024:.0f} KiB live at once, its registers hold {registers / 1024:.0f} KiB, registers and shared "
+        f"memory together {both / 1024:.0f} KiB, and {q['share that passes L2']:.0%} of the bytes touched on chip pass through L2"
     )
     if q["share that passes L2"] > THROUGH_L2 or live <= registers:
         return holds(f"L2 or registers suffice: {said}.")
-    return fails(f"It fits neither: {said}.") if live > both else depends(f"Registers and shared memory, not L2: {said}.")
+    return fails(f"Neither is large enough: {said}.") if live > both else depends(f"Registers and shared memory, not L2: {said}.")
 
 
 def contiguous() -> Iterator[Quantity]:
-    """What FlashAttention 1 and 2 write to HBM other than their results, the kernels that they launch, and how they read Q: a pass
-    that lays data out first would write a copy of Q, K or V."""
+    """What FlashAttention 1 and 2 write to HBM besides their results, the kernels that they launch, and the bytes of Q, K and V
+    that they read in place: a pass that first rearranges the data would write a copy of Q, K or V."""
     w = head()
     for name in ("flash1", "flash2"):
         run = execute(name, w)
@@ -103,18 +105,18 @@ def contiguous() -> Iterator[Quantity]:
 
 
 def judge_contiguous(q: Values) -> Judgement:
-    """Holds if FlashAttention 1 and 2 write as many bytes, beside their results, as a copy of one input has, fails if neither does;
-    else it depends."""
+    """Holds if FlashAttention 1 and 2 both write, besides their results, at least as many bytes as a copy of one input has; fails
+    if neither does; otherwise it depends."""
     copy = q["bytes of a copy of K"]
     found = [q[f"bytes written other than results and l, m, {name}"] for name in ("flash1", "flash2")]
-    said = f"FlashAttention 1 and 2 write {max(found):,.0f} B that are no results, where a copy of K alone has {copy:,.0f}"
+    said = f"FlashAttention 1 and 2 write {max(found):,.0f} B besides their results, and a copy of K alone would be {copy:,.0f} B"
     return share(
-        [x >= copy for x in found], said, part="One of them is", no="Nothing is laid out anew, Q, K and V are read where they lie"
+        [x >= copy for x in found], said, part="One of them does", no="Nothing is rearranged; Q, K and V are read in place"
     )
 
 
 CHECKS = (
-    Check(8, "Memory bandwidth is the bottleneck, and blocking cuts the access to HBM.", bottleneck, judge_bottleneck),
-    Check(9, "Most of the work happens in L2 cache or registers.", on_chip, judge_on_chip),
-    Check(10, "Data is first laid out contiguously in memory, to cut latency.", contiguous, judge_contiguous),
+    Check(8, "Memory bandwidth is the bottleneck, and blocking reduces accesses to HBM.", bottleneck, judge_bottleneck),
+    Check(9, "Most of the work happens in the L2 cache or in registers.", on_chip, judge_on_chip),
+    Check(10, "Data is first laid out contiguously in memory to reduce latency.", contiguous, judge_contiguous),
 )

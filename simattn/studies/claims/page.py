@@ -1,4 +1,4 @@
-"""The article's claims: a table for a terminal and a notebook, and a page of the documentation."""
+"""The article's claims as a table for a terminal or notebook, and as a page of the documentation."""
 
 import re
 from collections import Counter, defaultdict
@@ -12,14 +12,15 @@ from ...text.template import filled
 from ...text.units import bytes_text, count_text
 from .claim import Claim, Quantity
 from .collection import Claims
+from .language import LANGUAGES, English
 
 COLOURS = {"holds": "green", "fails": "red", "depends": "yellow", "unsupported": "magenta"}
-NUMBER = re.compile(r"(?<![A-Za-z])\d[\d,.]*\d|(?<![A-Za-z])\d")  # a number that is no part of a name, as flash2 is
+NUMBER = re.compile(r"(?<![A-Za-z])\d[\d,.]*\d|(?<![A-Za-z])\d")  # a number that is not part of a name such as flash2
 POWER = "power of "
 
 
 def table(claims: Claims) -> Group:
-    """A row a claim: the claim, why the verdict, and the numbers; then how many there are of each verdict."""
+    """One row for each claim (the claim, its verdict, the reason and the numbers), then the number of claims with each verdict."""
     shown = Columns("Claims about FlashAttention and Flash-Decoding", "")
     shown.add_column("claim, reason, numbers and runs")
     shown.add_column("verdict", no_wrap=True)
@@ -34,7 +35,7 @@ def _cell(claim: Claim) -> Text:
 
 
 def _numbers(claim: Claim) -> Iterator[str]:
-    """The quantities; those whose names differ in their numbers only are one."""
+    """The quantities; those whose names differ only in numbers are joined."""
     alike: dict[tuple[str, ...], list[Quantity]] = defaultdict(list)
     for q in claim.quantities:
         alike[(*NUMBER.split(q.name), q.unit)].append(q)
@@ -51,7 +52,7 @@ def _readable(q: Quantity) -> str:
 
 
 def _runs(claim: Claim) -> Iterator[str]:
-    """The runs and tables; those that differ only in the algorithm, or in their numbers, are one."""
+    """The runs and tables; those that differ only in the algorithm or in numbers are joined."""
     alike: dict[tuple[str, ...], list[tuple[str, str]]] = defaultdict(list)
     for source in claim.sources:
         algorithm, on, rest = source.partition(" on ")
@@ -62,7 +63,7 @@ def _runs(claim: Claim) -> Iterator[str]:
 
 
 def _one(texts: list[str]) -> str:
-    """Texts that are alike but for their numbers: 'N = 1 / 2 / 3'."""
+    """Texts that differ only in numbers, as one: 'N = 1 / 2 / 3'."""
     words = NUMBER.split(texts[0])
     numbers = [" / ".join(dict.fromkeys(found)) for found in zip(*map(NUMBER.findall, texts), strict=True)]
     return words[0] + "".join(number + word for number, word in zip(numbers, words[1:], strict=True))
@@ -74,31 +75,41 @@ def summary(claims: Claims) -> str:
     return f"{len(claims.claims)} claims: " + ", ".join(f"{verdict} {n}" for verdict, n in verdicts.most_common())
 
 
-def page(claims: Claims) -> str:
-    """The documentation page, in Markdown."""
-    rows = (f"| {c.number} | {c.text} | {c.verdict} | {c.sentence} |" for c in claims.claims)
-    sections = "\n\n".join(map(section, claims.claims))
-    return filled(__package__, summary=summary(claims), rows="\n".join(rows), sections=sections)
-
-
-def section(claim: Claim) -> str:
-    """A claim on the page: what was computed, how the verdict follows, and every number with its source."""
-    sources = list(dict.fromkeys(q.source for q in claim.quantities))
-    rows = "".join(f"{line(q, sources.index(q.source) + 1)}\n" for q in claim.quantities)
-    listed = "\n".join(f"{k}. {source}" for k, source in enumerate(sources, 1))
-    return (
-        f"## {claim.number}. {claim.text}\n\n**{claim.verdict}.** {claim.sentence}\n\n**What was computed.** {claim.computed}\n\n"
-        f"**How the verdict follows.** {claim.rule}\n\n| | value | unit | | from |\n| --- | ---: | --- | --- | ---: |\n{rows}\n"
-        f"From:\n\n{listed}"
+def page(claims: Claims, language: str = "en") -> str:
+    """The documentation page, in Markdown, in English or in Chinese ("zh")."""
+    said = LANGUAGES[language]
+    rows = (
+        f"| {c.number} | {said.field(c, 'text')} | {said.verdict(c.verdict)} | {said.sentence(c.sentence)} |" for c in claims.claims
+    )
+    counts = Counter(claim.verdict for claim in claims.claims).most_common()
+    return filled(
+        __package__,
+        said.template,
+        total=len(claims.claims),
+        counts=", ".join(f"{said.verdict(verdict)} {n}" for verdict, n in counts),
+        rows="\n".join(rows),
+        sections="\n\n".join(section(claim, said) for claim in claims.claims),
     )
 
 
-def line(q: Quantity, source: int) -> str:
+def section(claim: Claim, said: English = LANGUAGES["en"]) -> str:
+    """A claim on the page: what was computed, how the verdict follows, and every number with its source."""
+    sources = list(dict.fromkeys(q.source for q in claim.quantities))
+    rows = "".join(f"{line(q, sources.index(q.source) + 1, said)}\n" for q in claim.quantities)
+    listed = "\n".join(f"{k}. {said.phrase(source)}" for k, source in enumerate(sources, 1))
+    return (
+        f"## {claim.number}. {said.field(claim, 'text')}\n\n**{said.verdict(claim.verdict)}{said.stop}** {said.sentence(claim.sentence)}\n\n"
+        f"**{said.computed}** {said.field(claim, 'computed')}\n\n**{said.rule}** {said.field(claim, 'rule')}\n\n"
+        f"{said.columns}\n| --- | ---: | --- | --- | ---: |\n{rows}\n{said.sources}\n\n{listed}"
+    )
+
+
+def line(q: Quantity, source: int, said: English = LANGUAGES["en"]) -> str:
     """A quantity on the page."""
-    return f"| {q.name} | {_number(q)} | {q.unit} | {q.kind} | {source} |"
+    return f"| {said.phrase(q.name)} | {_number(q)} | {said.phrase(q.unit)} | {said.kind(q.kind)} | {source} |"
 
 
 def _number(q: Quantity) -> str:
-    """Whole numbers whole; others to four digits, and what was measured to two."""
+    """Integers in full; other numbers to four digits, measured ones to two."""
     x, digits = q.value, 2 if q.kind == "measured" else 4
     return f"{x:,.0f}" if x == int(x) or abs(x) >= 10**digits else f"{x:,.{digits}g}"

@@ -1,4 +1,4 @@
-"""Figures that others printed: the article's tables, and those of the papers that it speaks of, each with its unit."""
+"""Published figures: the tables of the article and of the papers that it discusses, each with its unit."""
 
 from ..reproduce.table21 import FLASH_MIB, PYTORCH_MIB
 
@@ -12,7 +12,7 @@ TABLE_2 = "the article's table 2 (no GPU, shape or type given), ms"
 STANDARD_2 = {512: 34.5, 1024: 78.6, 2048: 150.2}
 DECODING_2 = {512: 18.2, 1024: 35.1, 2048: 65.9}
 
-CONDITIONS = ("GPU", "what is timed", "batch", "heads", "width of a head", "type")  # without which a time cannot be measured again
+CONDITIONS = ("GPU", "what is timed", "batch", "heads", "width of a head", "type")  # needed to repeat a measurement
 STATED: dict[str, tuple[str, ...]] = {TABLE_1: (), TABLE_2: ()}
 
 _FLASH = "FlashAttention (Dao et al. 2022, arXiv 2205.14135v2), A100, batch 16, 8 heads, d = 64"

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...hierarchy.errors import unknown
-from ...text.exported import Exported
 from ...text.progress import Progress
 from ...text.shown import Paged, named
 from .groups import GROUPS
@@ -13,7 +12,7 @@ from .row import Row
 
 
 @dataclass(frozen=True, repr=False)
-class Reproduction(Paged, Exported):
+class Reproduction(Paged):
     """Published figures and ours, by group. Prints as tables; `to_dicts()` is the same as plain data, `markdown()` as a page."""
 
     _table = "simattn.studies.reproduce.page:tables"
@@ -25,7 +24,8 @@ class Reproduction(Paged, Exported):
     def rows(self) -> list[Row]:
         return [row for rows in self.groups.values() for row in rows]
 
-    def _records(self) -> list[dict[str, Any]]:
+    def to_dicts(self) -> list[dict[str, Any]]:
+        """A dictionary a row."""
         return [{"group": name, **row.to_dict()} for name, rows in self.groups.items() for row in rows]
 
     def _repr_html_(self) -> str:
