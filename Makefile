@@ -15,7 +15,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all test-oldest test-fused lint dev wheel review bench bench-fused readme tensors reproduce claims fidelity clean
+.PHONY: help demo test test-all test-oldest test-fused test-site lint docs dev wheel review bench bench-fused readme tensors reproduce claims fidelity clean
 help:
 	@echo "make demo    set up, and compare the algorithms (the main job)"
 	@echo "make test    set up, and run the tests and the notebooks: some minutes"
@@ -23,6 +23,8 @@ help:
 	@echo "make test-oldest the same with the oldest dependencies that are allowed, on Python 3.11"
 	@echo "make test-fused  set up with torch, and run the tests of the real kernels; on a GPU where there is one"
 	@echo "make lint    set up, and check style, types and the order of imports"
+	@echo "make docs    set up, and build the site in build/site/html: some minutes"
+	@echo "make test-site   open every page of that site in Chromium, where there is one"
 	@echo "make dev     set up to develop: the package is imported from here, and every tool is there"
 	@echo "make wheel   build what pip installs, in dist"
 	@echo "make bench   set up, and measure what counting and closed forms cost"
@@ -52,11 +54,17 @@ test-fused: $(VENV)/core $(VENV)/test $(VENV)/fused
 	gpu=$$($(BIN)/python -c 'import torch; print(int(torch.cuda.is_available()))') && \
 		TRITON_INTERPRET=$$((1 - gpu)) $(TESTS) tests/test_fused.py tests/test_backward.py tests/test_doors.py $(FUSED)
 
+test-site: $(VENV)/core $(VENV)/test
+	$(TESTS) tests/test_site.py
+
 lint: $(VENV)/lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: $(VENV)/core $(VENV)/docs
+	$(BIN)/python scripts/build_site.py
 
 # No stamp is left, so that the next target which needs the wheel installs it again.
 dev: $(VENV)/python
@@ -131,7 +139,7 @@ $(VENV)/fused: pyproject.toml | $(VENV)/core
 	$(PIP) '$(WHEEL)[fused]'
 	touch $@
 
-$(VENV)/test $(VENV)/lint $(VENV)/review: $(VENV)/%: pyproject.toml | $(VENV)/core
+$(VENV)/test $(VENV)/lint $(VENV)/docs $(VENV)/review: $(VENV)/%: pyproject.toml | $(VENV)/core
 	$(PIP) --group $*
 	touch $@
 

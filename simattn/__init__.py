@@ -19,6 +19,7 @@ __version__ = "0.2.0"
 # isort: off
 if TYPE_CHECKING:
     from . import gpu as gpu
+    from .explorer.explorer import Explorer as Explorer, explore as explore
     from .hierarchy.catalogue import machine as machine, machines as machines
     from .hierarchy.decode import load_recording as load_recording
     from .hierarchy.device import KiB as KiB
@@ -41,8 +42,11 @@ if TYPE_CHECKING:
     from .studies.fidelity import fidelity as fidelity
     from .text.units import bytes_text as bytes_text
     from .workbench.attention import attention as attention, attention_backward as attention_backward
+    from .workbench.check import check as check
+    from .workbench.checked import Check as Check
     from .workbench.compare import compare as compare
     from .workbench.comparison import Comparison as Comparison
+    from .workbench.guess import Guess as Guess, guess as guess
     from .workbench.pareto import pareto as pareto
     from .workbench.quantize import hadamard as hadamard, quantize as quantize
     from .workbench.tensors import tensors as tensors
@@ -51,6 +55,7 @@ else:
     from .kernels import KINDS as _ALGORITHMS
 
     _MODULES = {
+        ".explorer.explorer": ("Explorer", "explore"),
         ".gpu": ("gpu",),
         ".hierarchy.catalogue": ("machine", "machines"),
         ".hierarchy.decode": ("load_recording",),
@@ -73,8 +78,11 @@ else:
         ".studies.fidelity": ("fidelity",),
         ".text.units": ("bytes_text",),
         ".workbench.attention": ("attention", "attention_backward"),
+        ".workbench.check": ("check",),
+        ".workbench.checked": ("Check",),
         ".workbench.compare": ("compare",),
         ".workbench.comparison": ("Comparison",),
+        ".workbench.guess": ("Guess", "guess"),
         ".workbench.pareto": ("pareto",),
         ".workbench.quantize": ("hadamard", "quantize"),
         ".workbench.tensors": ("tensors",),

@@ -85,7 +85,7 @@ def test_a_comparison_shows_itself_as_text_html_and_plain_data():
         assert all(name in shown for name in FORWARD)
         assert "exact" in shown
     assert comparison._repr_html_().count("<tr>") == 1 + len(FORWARD)
-    rows = json.loads(json.dumps(comparison.to_dicts(), allow_nan=False))
+    rows = json.loads(json.dumps(comparison.to_dict(), allow_nan=False))["results"]
     assert [row["algorithm"] for row in rows] == list(FORWARD)
     assert all(row["l2_read_bytes"] is None and row["predicted_ms"] is None for row in rows)
     assert all(sum(k["hbm_read"] for k in row["kernels"]) == row["hbm_read_bytes"] for row in rows)

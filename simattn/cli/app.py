@@ -8,7 +8,7 @@ import typer
 from .. import __version__
 from ..text.ascii import fitting
 from ..workbench.tensors import TensorFileError
-from . import claims, compare, gpu, machines, reproduce, scenario
+from . import claims, compare, explore, gpu, machines, reproduce, scenario
 
 app = typer.Typer(
     add_completion=False,
@@ -16,6 +16,7 @@ app = typer.Typer(
     help="The memory hierarchy under attention, executed and counted.",
 )
 app.command("compare", epilog=compare.EPILOG)(compare.command)
+app.command("explore")(explore.command)
 app.command("scenario")(scenario.command)
 app.command("machines")(machines.command)
 app.command("reproduce")(reproduce.command)

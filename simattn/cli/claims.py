@@ -32,7 +32,7 @@ def command(
     with Patient(len(numbers or CHECKS), Console(stderr=True, quiet=json_)) as progress:
         done = claims(numbers or None, progress)
     if json_:
-        echo_json({"claims": done.to_dicts()})
+        echo_json(done.to_dict())
     elif markdown:
         echo_page(done.markdown(language.value))
     else:

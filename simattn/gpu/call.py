@@ -13,6 +13,9 @@ import numpy as np
 from ..hierarchy.checks import flag, number
 from ..hierarchy.errors import unknown
 from ..kernels.synonyms import SYNONYMS
+from ..text.exported import Exported
+from ..text.shown import html
+from ..text.shown import named as function_named
 from . import auto, timing
 from .backend import Unavailable, one_line, several, torch
 from .catalogue import named, refused
@@ -25,7 +28,7 @@ _plans: dict[tuple[Any, ...], tuple[Kernel, str]] = {}  # what was checked and c
 
 
 @dataclass(eq=False)
-class GpuRun:
+class GpuRun(Exported):
     """One call of a real kernel.
 
     kernel: the name of the one that ran. measured: milliseconds, peak memory and the profiler's names of what was launched; None
@@ -64,6 +67,13 @@ class GpuRun:
     def peak_bytes(self) -> int | None:
         """Memory that the call needed beside its inputs; None where not measured."""
         return None if self.measured is None else self.measured.peak_bytes
+
+    def _records(self) -> list[dict[str, Any]]:
+        launched = None if self.measured is None else self.measured.launched
+        return [{"kernel": self.kernel, "ms": self.ms, "peak_bytes": self.peak_bytes, "launched": launched}]
+
+    def _repr_html_(self) -> str:
+        return html(function_named("simattn.gpu.table:run_table")(self))
 
     def _given_back(self, x: Any) -> Any:
         x = x[0, 0] if self._flat else x

@@ -12,6 +12,7 @@ from ..reference.problem import Problem
 from ..reference.real_kernels import Row, compulsory, counted, device
 from ..reference.truth import Error
 from ..reference.verdict import Judgement
+from ..text.exported import Exported
 from ..text.progress import Progress
 from ..text.shown import Shown
 from ..workbench.cases import Backward, Forward
@@ -63,8 +64,8 @@ BYTES = ("sm_read", "sm_write", "l2_read", "l2_write", "dram_read", "dram_write"
 
 
 @dataclass(frozen=True, repr=False)
-class RealComparison(Shown):
-    """Kernels on one workload. Prints as a table; `to_dict()` is the same as plain data."""
+class RealComparison(Shown, Exported):
+    """Kernels on one workload. Prints as a table; `to_dicts()` gives its rows, `to_dict()` all of it, as plain data."""
 
     _table = "simattn.gpu.table:real_table"
 
@@ -78,8 +79,11 @@ class RealComparison(Shown):
         read, written = compulsory(self.workload)
         return {
             "measured_with": dict(self.measured_with), "machine": self.machine.name, "workload": self.workload.to_dict(),
-            "compulsory_read_bytes": read, "compulsory_write_bytes": written, "results": [r.to_dict() for r in self.results],
+            "compulsory_read_bytes": read, "compulsory_write_bytes": written, "results": self._records(),
         }  # fmt: skip
+
+    def _records(self) -> list[dict[str, Any]]:
+        return [r.to_dict() for r in self.results]
 
 
 def compare(

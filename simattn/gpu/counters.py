@@ -10,10 +10,14 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from ..reference.problem import Problem
+from ..text.exported import Exported
+from ..text.shown import html
+from ..text.shown import named as function_named
 from .backend import has_cuda
 from .catalogue import named
 
@@ -53,11 +57,17 @@ class KernelCounters:
 
 
 @dataclass(frozen=True)
-class Profile:
+class Profile(Exported):
     """The kernels that a call launched, in order; or, in one line, why they were not measured."""
 
     kernels: tuple[KernelCounters, ...] = ()
     why_not: str | None = None
+
+    def _records(self) -> list[dict[str, Any]]:
+        return [asdict(kernel) for kernel in self.kernels]
+
+    def _repr_html_(self) -> str:
+        return html(function_named("simattn.gpu.table:profile_table")(self))
 
 
 def profile(jobs: Sequence[tuple[Problem, str]], seconds: float = SECONDS) -> list[Profile]:

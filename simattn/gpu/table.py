@@ -9,7 +9,9 @@ from ..reference.real_kernels import compulsory
 from ..text.layout import Columns
 from ..text.units import bytes_text
 from ..workbench.table import verdict
-from .comparison import Compared, RealComparison
+from .call import GpuRun
+from .comparison import BYTES, Compared, RealComparison
+from .counters import Profile
 
 
 def real_table(comparison: RealComparison) -> Group:
@@ -31,6 +33,25 @@ def real_table(comparison: RealComparison) -> Group:
         if row.why_not:
             said.setdefault(row.why_not.split("': ", 1)[-1], []).append(row.kernel)
     return Group(table, *(Text(f"{', '.join(kernels)}: {what}", style="dim") for what, kernels in said.items()))
+
+
+def run_table(run: GpuRun) -> Group:
+    """One call of a kernel: its time, its memory, and what it launched."""
+    table = Columns("One call of a real kernel", "kernel")
+    table.numbers("ms", "memory beside\nthe inputs")
+    table.add_row(
+        run.kernel, "–" if run.ms is None else f"{run.ms:.4f}", "–" if run.peak_bytes is None else bytes_text(run.peak_bytes)
+    )
+    return Group(table, *(Text(f"launched: {name}", style="dim") for name in (run.measured.launched if run.measured else ())))
+
+
+def profile_table(profile: Profile) -> Group:
+    """A row a launched kernel, with what the hardware counters say; below, why they say nothing."""
+    table = Columns("Launched kernels under the hardware counters", "kernel", wraps=True)
+    table.numbers("L2 to SM", "SM to L2", "L2\nread", "L2\nwritten", "DRAM\nread", "DRAM\nwritten", "µs")
+    for kernel in profile.kernels:
+        table.add_row(kernel.name, *(bytes_text(getattr(kernel, name)) for name in BYTES), f"{kernel.ns / 1e3:.1f}")
+    return Group(table, *([Text(profile.why_not, style="dim")] if profile.why_not else []))
 
 
 def _cells(r: Compared, needed: int) -> list[str | Text]:

@@ -1,6 +1,7 @@
 """What an overflow says: where, at which operation, and what was live there."""
 
 import linecache
+import re
 from collections.abc import Sequence
 
 from .errors import SramOverflow
@@ -19,9 +20,14 @@ def overflow(
     tiles = "\n".join(f"  {size:>11,} B  {records[p][0]}, line {line(p)}" for p, size in live)
     return SramOverflow(
         f"{kernel}: {needed:,} B live, but {machine} has {capacity:,} B of SRAM a thread block\n"
-        f"at {records[t][0]}, line {place.line} of {place.file}:\n"
+        f"at {records[t][0]}, line {place.line} of {_told(place.file)}:\n"
         f"    {linecache.getline(place.file, place.line).strip()}\nlive there:\n{tiles}\n"
         "Load later, or use smaller blocks.",
         needed=needed,
         capacity=capacity,
     )
+
+
+def _told(file: str) -> str:
+    """A file as a reader knows it: the temporary file of a notebook's cell is that cell."""
+    return "this cell" if re.search(r"[\\/]ipykernel_\d+[\\/]", file) else file

@@ -1,21 +1,25 @@
 """What a run gives back: outputs and counts, as plain data."""
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from ..text.exported import Exported
+from ..text.shown import html, named
 from .counts import COUNTS, KernelCounts, Traffic
 from .dtypes import Array
 from .trace import Trace
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run:
+class Run(Exported):
     """One execution of an algorithm. Byte counts are in bytes, summed over all lanes.
 
     outputs: NumPy arrays by name. kernels, tensors: the counts by kernel, in launch order, and by array. blocks: the block
     sizes that were chosen or given. peeked: whether the algorithm looked at values. trace: its steps, where the run was asked for them.
+    A notebook shows a table; `to_dicts()` and `to_csv()` give a row of the run, one a kernel and one an array.
 
     >>> run = machine.run(sa.flash2, Q, K, V, Br=32, Bc=32)
     >>> run.hbm_read, run.hbm_write, run.sram_read, run.sram_write
@@ -117,6 +121,33 @@ class Run:
             raise ValueError(f"this run of {self.algorithm} was not traced; run it with trace=True, or trace='{self.algorithm}[0]'")
         self.trace.save(path)
 
+    def explore(self) -> Any:
+        """The run as a page that plays it step by step: a notebook shows it, `.save("flash2.html")` writes it. See `sa.explore`.
+
+        ValueError for a run that was not traced.
+
+        >>> machine.run(sa.flash2, Q, K, V, Br=32, Bc=32, trace=sa.Tracing(values=True)).explore().title
+        'flash2'
+        """
+        return named("simattn.explorer.explorer:explore")(self)
+
+    def _records(self) -> list[dict[str, Any]]:
+        whole = {"algorithm": self.algorithm, "machine": self.machine, **self.blocks}
+        footprint = {"hbm_footprint": self.hbm_footprint, "l2_read": self.l2_read, "l2_write": self.l2_write}
+        times = {"predicted_ms": self.predicted_ms}
+        parts = [("run", self.algorithm, asdict(self.total) | footprint | times)]
+        parts += [("kernel", name, asdict(counts)) for name, counts in self.kernels.items()]
+        parts += [("tensor", name, asdict(moved)) for name, moved in self.tensors.items()]
+        return [{**whole, "of": of, "name": name, **{_field(n): x for n, x in counts.items()}} for of, name, counts in parts]
+
+    def _repr_html_(self) -> str:
+        return html(named("simattn.workbench.table:run_table")(self))
+
     def __repr__(self) -> str:
         counts = ", ".join(f"{name} {getattr(self, name):,}" for name in (*COUNTS, "peak_sram", "programs"))
         return f"Run of {self.algorithm} on {self.machine}: {counts}"
+
+
+def _field(count: str) -> str:
+    """The name of a count where its unit is said: as in the command line's JSON."""
+    return f"{count}_bytes" if count.startswith(("hbm", "l2", "sram", "peak")) else count

@@ -11,6 +11,7 @@ from ..hierarchy.checks import flag
 from ..hierarchy.dtypes import Array, accumulation_type
 from ..hierarchy.machine import Machine
 from ..hierarchy.run import Run
+from ..hierarchy.trace import tracing
 from ..reference.problem import Problem
 from ..reference.truth import Error
 from ..score_options import ASKED
@@ -35,6 +36,7 @@ def compare(
     backward: bool = False,
     dO: Array | None = None,
     title: str = "",
+    trace: Any = False,
     progress: Progress = lambda _: None,
     **options: Any,
 ) -> Comparison:
@@ -45,7 +47,7 @@ def compare(
     (batch, heads, N, d). options: those of `sa.attention`; Br and Bc; and what only some algorithms take (splits, steps), which the
     others are not given. What an algorithm of simattn's needs and was not given is that of `simattn.workbench.defaults`. backward: run
     `<name>_backward` instead, or f(gpu, Q, K, V, O, lse, dO, *, Br, Bc), which returns dQ, dK and dV by these names; on dO, drawn from
-    N(0, 1) unless given. With a block_mask, `block_sparse` takes it, and the others the boolean mask that it stands for. An algorithm
+    N(0, 1) unless given. trace: as `machine.run` takes it, for each run. With a block_mask, `block_sparse` takes it, and the others the boolean mask that it stands for. An algorithm
     that does not fit, does not take these options or fails keeps a row that says so. Exact means that what the run rounded explains the
     error of each element, as docs/counting.md says.
 
@@ -79,6 +81,8 @@ def compare(
         its = given[algorithm.name]
         if not algorithm.own and (sparse is None or algorithm.name != "block_sparse"):
             its = defaults(algorithm.name, workload, its, masked=asked.mask is not None) | its
+        if tracing(trace) is not None:
+            its = its | {"trace": trace}
         runs[algorithm.name] = _run(case, machine, algorithm, its)
     ran = {name: run for name, run in runs.items() if isinstance(run, Run)}
     failed = {name: row for name, row in runs.items() if isinstance(row, Result)}

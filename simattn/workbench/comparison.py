@@ -11,6 +11,7 @@ from ..hierarchy.run import Run
 from ..reference.problem import Problem
 from ..reference.truth import Error
 from ..reference.verdict import Judgement
+from ..text.exported import Exported
 from ..text.shown import Shown, html
 
 
@@ -78,8 +79,8 @@ class Result:
 
 
 @dataclass(frozen=True, repr=False)
-class Comparison(Shown):
-    """Algorithms on the same inputs. Prints as a table; `to_dicts()` is the same as plain data.
+class Comparison(Shown, Exported):
+    """Algorithms on the same inputs. Prints as a table; `to_dicts()` and `to_csv()` give its rows, `to_dict()` all of it, as JSON has it.
 
     >>> comparison = sa.compare("t4", ["naive", "flash2"], Q, K, V)
     >>> comparison["naive"].run.hbm_write > comparison["flash2"].run.hbm_write
@@ -99,12 +100,7 @@ class Comparison(Shown):
             raise KeyError(unknown("algorithm of this comparison", algorithm, [r.algorithm for r in self.results]))
         return found[0]
 
-    def to_dicts(self) -> list[dict[str, Any]]:
-        """A dictionary a row.
-
-        >>> [row["hbm_read_bytes"] for row in sa.compare(machine, ["naive", "flash2"], Q, K, V).to_dicts()]
-        [57344, 24576]
-        """
+    def _records(self) -> list[dict[str, Any]]:
         return [result.to_dict() for result in self.results]
 
     def to_dict(self) -> dict[str, Any]:
@@ -114,7 +110,7 @@ class Comparison(Shown):
         64
         """
         machine = {name: value for name, value in asdict(self.machine).items() if name != "sources"}
-        return {"machine": machine, "workload": self.workload.to_dict(), "results": self.to_dicts()}
+        return {"machine": machine, "workload": self.workload.to_dict(), "results": self._records()}
 
     def _repr_html_(self) -> str:
         return html(self._shown_as(wide=True))

@@ -14,7 +14,9 @@ from ..kernels import algorithms
 from ..kernels.approximate.features import orthogonal_features
 from ..reference.problem import Problem
 from ..reference.truth import attention_truth, error
+from ..text.exported import Exported
 from ..text.progress import Progress
+from ..text.shown import Shown
 from .inputs import checked_qkv, parameters
 
 
@@ -35,9 +37,11 @@ class Point:
         return {name: None if isinstance(x, float) and not math.isfinite(x) else x for name, x in asdict(self).items()}
 
 
-@dataclass(frozen=True)
-class Pareto:
-    """Points on the same inputs, and what did not fit on the machine. `to_dicts()` is the points as plain data."""
+@dataclass(frozen=True, repr=False)
+class Pareto(Shown, Exported):
+    """Points on the same inputs, and what did not fit on the machine. Prints as a table; `to_dicts()` is the points as plain data."""
+
+    _table = "simattn.workbench.table:pareto_table"
 
     machine: Machine
     workload: Problem
@@ -50,8 +54,7 @@ class Pareto:
         """The points that none beats, from the one that moves least on."""
         return sorted((p for p in self.points if p.on_front), key=lambda p: p.hbm_bytes)
 
-    def to_dicts(self) -> list[dict[str, Any]]:
-        """A dictionary a point."""
+    def _records(self) -> list[dict[str, Any]]:
         return [point.to_dict() for point in self.points]
 
 

@@ -1,4 +1,4 @@
-"""The table of a comparison."""
+"""The tables of a comparison, of one run, and of error against traffic."""
 
 from typing import Any
 
@@ -6,9 +6,11 @@ from rich.console import Group
 from rich.text import Text
 
 from ..hierarchy.machine import Machine
+from ..hierarchy.run import Run
 from ..text.layout import Columns
 from ..text.units import bytes_text, count_text, kib_text, ratio_text
 from .comparison import Comparison, Result
+from .pareto import Pareto
 
 TWICE = 2  # times naive's error, from which on a row that is exact says why
 COLOURS = {"exact": "green", "not exact": "red", "undecided": "yellow", "did not fit": "red", "refused": "red", "failed": "red"}
@@ -73,3 +75,32 @@ def _title(comparison: Comparison) -> str:
     sizes = f", blocks of {' and '.join(sorted(blocks))}" if blocks else ""
     head = f"{comparison.title}\n" if comparison.title else ""
     return f"{head}{comparison.workload}\n{comparison.machine.title or comparison.machine.name}, SRAM over HBM{sizes}"
+
+
+def run_table(run: Run) -> Group:
+    """One row a kernel, in launch order, and one an array; the first row is of the whole run."""
+    sizes = ", ".join(f"{name} = {size}" for name, size in run.blocks.items())
+    table = Columns(f"{run.algorithm} on {run.machine}" + f", {sizes}" * bool(sizes), "")
+    table.numbers(
+        "HBM\nread", "HBM\nwritten", "SRAM\nread", "SRAM\nwritten", "matmul\nFLOP", "vector\nFLOP", "exponentials", "thread\nblocks",
+        "working\nset",
+    )  # fmt: skip
+    for name, k in {"the run": run.total, **{f"kernel {name}": k for name, k in run.kernels.items()}}.items():
+        moved = (bytes_text(x) for x in (k.hbm_read, k.hbm_write, k.sram_read, k.sram_write))
+        done = (count_text(x) for x in (k.matmul_flops, k.vector_flops, k.exps, k.programs))
+        table.add_row(name, *moved, *done, kib_text(k.peak_sram))
+    for name, moved_of in run.tensors.items():
+        table.add_row(f"array {name}", bytes_text(moved_of.hbm_read), bytes_text(moved_of.hbm_write), *[""] * 7)
+    return Group(table)
+
+
+def pareto_table(pareto: Pareto) -> Group:
+    """One row a point, in the order in which they were tried; those that no other beats are marked."""
+    head = f"{pareto.title}\n" if pareto.title else ""
+    table = Columns(f"{head}{pareto.workload}\n{pareto.machine.title or pareto.machine.name}", "algorithm")
+    table.numbers("parameters", "HBM\ntraffic", "matmul\nFLOP", "RMSE ÷\nRMS of O", "max\nerror", "on the\nPareto front")
+    for p in pareto.points:
+        chosen = ", ".join(f"{name} {x}" for name, x in p.parameters.items())
+        errors = (f"{p.rmse:.2e}", f"{p.max_error:.1e}", "yes" if p.on_front else "")
+        table.add_row(p.algorithm, chosen, bytes_text(p.hbm_bytes), count_text(p.matmul_flops), *errors)
+    return Group(table, *(Text(failure, style="red") for failure in pareto.failures))

@@ -90,8 +90,7 @@ class Tracer(Reader):
             self._keep(Launched(kernel, self._launch, heads), 1)
 
     def block(self, block: Block) -> None:
-        for name in block.arrays.keys() - self._arrays.keys():
-            x = block.arrays[name]
+        for name, x in block.arrays.items() if len(block.arrays) > len(self._arrays) else ():
             self._layouts[name], self._arrays[name] = x, Traced(x.shape, x.dtype.name, x.made)
         self._kernels[block.kernel] += 1
         heads = self._selected(block.lanes)
@@ -194,7 +193,7 @@ class Tracer(Reader):
                 number += 1
 
 
-_LESS = "select fewer thread blocks or heads, as trace=sa.Tracing(select='flash2[0][0]', values=True), or a shorter sequence"
+_LESS = "take a shorter sequence, or select fewer thread blocks or heads, as trace=sa.Tracing('flash2[0][0]', values=True)"
 
 
 def _steps_of(kept: Kept, number: int, total: list[int]) -> Iterator[Step]:

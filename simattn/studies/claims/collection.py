@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from ...text.exported import Exported
 from ...text.progress import Progress
 from ...text.shown import Paged, named
 from . import complexity, decoding, hierarchy, mechanism, neighbours, related, timings
@@ -16,9 +17,10 @@ CHECKS: dict[int, Check] = dict(sorted((check.number, check) for part in PARTS f
 
 
 @dataclass(frozen=True, repr=False)
-class Claims(Paged):
-    """Claims with their verdicts. Prints as a table; `to_dicts()` is the same as plain data, `markdown()` as a page
-    in English, `markdown("zh")` in Chinese."""
+class Claims(Paged, Exported):
+    """Claims with their verdicts. Prints as a table; `to_dicts()` is the same as plain data, `markdown()` as a page in English,
+    `markdown("zh")` in Chinese.
+    """
 
     _table = "simattn.studies.claims.page:table"
     _page = "simattn.studies.claims.page:page"
@@ -35,9 +37,12 @@ class Claims(Paged):
         """The page, in English or in Chinese."""
         return str(named(self._page)(self, language))
 
-    def to_dicts(self) -> list[dict[str, Any]]:
-        """One dictionary for each claim."""
-        return [claim.to_dict() for claim in self.claims]
+    def to_dict(self) -> dict[str, Any]:
+        """All of it, for JSON: each claim with the quantities that it rests on."""
+        return {"claims": [claim.to_dict() for claim in self.claims]}
+
+    def _records(self) -> list[dict[str, Any]]:
+        return [{k: v for k, v in claim.to_dict().items() if k != "quantities"} for claim in self.claims]
 
 
 def claims(numbers: Iterable[int] | None = None, progress: Progress = lambda _: None) -> Claims:

@@ -11,6 +11,8 @@ from ...hierarchy.machine import Machine
 from ...reference.problem import Problem
 from ...reference.real_kernels.counted import counted
 from ...reference.real_kernels.row import Row, device, off
+from ...text.exported import Exported
+from ...text.shown import Shown
 
 COUNTERS = ("sm_read", "sm_write", "l2_read", "l2_write", "dram_read", "dram_write", "ns")
 
@@ -30,9 +32,11 @@ class Summary:
         return cls(kernel, kind, len(rows), statistics.median(map(off, rows)), max(rows, key=off))
 
 
-@dataclass(frozen=True)
-class Fidelity:
-    """All rows of one device."""
+@dataclass(frozen=True, repr=False)
+class Fidelity(Shown, Exported):
+    """All rows of one device. Prints as a table of its summaries; `to_dicts()` is a dictionary a measured row."""
+
+    _table = "simattn.studies.fidelity.table:summary_table"
 
     measured_with: Mapping[str, Any]
     rows: tuple[Row, ...]
@@ -52,6 +56,18 @@ class Fidelity:
         """How far counted loads are from measured ones, in the median over rows of a kind: 0.08 is 8 %."""
         chosen = None if kernels is None else set(kernels)
         return statistics.median(off(r) for r in self.compared() if r.kind == kind and (chosen is None or r.kernel in chosen))
+
+    def _records(self) -> list[dict[str, Any]]:
+        return [
+            {
+                "kind": row.kind, "kernel": row.kernel, **row.workload.to_dict(), "ms": row.ms, "peak_bytes": row.peak_bytes,
+                "simulated_as": row.counted and row.counted.algorithm, "counted_read_bytes": row.counted and row.counted.read,
+                "counted_write_bytes": row.counted and row.counted.write,
+                **{name if name == "ns" else f"{name}_bytes": (row.counters or {}).get(name) for name in COUNTERS},
+                "read_ratio": row.read_ratio, "write_ratio": row.write_ratio, "why_not": row.why_not,
+            }
+            for row in self.rows
+        ]  # fmt: skip
 
 
 def loaded(path: str | Path) -> dict[str, Any]:

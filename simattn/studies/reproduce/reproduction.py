@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...hierarchy.errors import unknown
+from ...text.exported import Exported
 from ...text.progress import Progress
 from ...text.shown import Paged, named
 from .groups import GROUPS
@@ -12,7 +13,7 @@ from .row import Row
 
 
 @dataclass(frozen=True, repr=False)
-class Reproduction(Paged):
+class Reproduction(Paged, Exported):
     """Published figures and ours, by group. Prints as tables; `to_dicts()` is the same as plain data, `markdown()` as a page."""
 
     _table = "simattn.studies.reproduce.page:tables"
@@ -24,8 +25,7 @@ class Reproduction(Paged):
     def rows(self) -> list[Row]:
         return [row for rows in self.groups.values() for row in rows]
 
-    def to_dicts(self) -> list[dict[str, Any]]:
-        """A dictionary a row."""
+    def _records(self) -> list[dict[str, Any]]:
         return [{"group": name, **row.to_dict()} for name, rows in self.groups.items() for row in rows]
 
     def _repr_html_(self) -> str:

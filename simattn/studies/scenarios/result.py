@@ -9,6 +9,7 @@ from ...hierarchy.errors import SramOverflow
 from ...hierarchy.machine import Machine
 from ...hierarchy.run import Run
 from ...reference.forms.lines import over
+from ...text.exported import Exported
 from ...text.progress import Progress
 from ...text.shown import Shown
 from .call import Call, Counted
@@ -82,8 +83,8 @@ class Check:
 
 
 @dataclass(frozen=True, repr=False)
-class Played(Shown):
-    """A scenario on a machine. Prints as a table; `to_dict()` is the same as plain data."""
+class Played(Shown, Exported):
+    """A scenario on a machine. Prints as a table; `to_dicts()` gives its rows, `to_dict()` all of it, as plain data."""
 
     _table = "simattn.studies.scenarios.table:scenario_table"
 
@@ -105,8 +106,11 @@ class Played(Shown):
             "scenario": {"name": self.scenario.name, "model": model, **workload(self.scenario)},
             "counted_by": "closed form",
             "executed": self.check.to_dict(),
-            "results": [row.to_dict(self.rows[0].moved) for row in self.rows],
+            "results": self._records(),
         }
+
+    def _records(self) -> list[dict[str, Any]]:
+        return [row.to_dict(self.rows[0].moved) for row in self.rows]
 
 
 def play(what: Scenario | str, machine: Machine | str | None = None, progress: Progress = lambda _: None) -> Played:
