@@ -2,7 +2,6 @@
 
 import csv
 import io
-import os
 from pathlib import Path
 
 import numpy as np
@@ -101,7 +100,7 @@ def test_a_file_that_cannot_be_written_leaves_nothing(tmp_path):
     for path in (tmp_path / "missing" / "rows.csv", tmp_path / "folder.csv"):
         with pytest.raises(OSError, match=rf"{path.name} was not written: "):
             run.to_csv(path)
-    assert os.listdir(tmp_path) == ["folder.csv"]
+    assert [path.name for path in tmp_path.iterdir()] == ["folder.csv"]
     for wrong in (3, "", b"rows.csv"):
         with pytest.raises(TypeError, match="give the name of a file"):
             run.to_csv(wrong)
