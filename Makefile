@@ -15,7 +15,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all test-oldest test-fused test-site lint docs dev wheel review bench bench-fused readme tensors reproduce claims fidelity clean
+.PHONY: help demo test test-all test-oldest test-fused test-site lint docs dev wheel review bench bench-fused readme lessons tensors reproduce claims fidelity clean
 help:
 	@echo "make demo    set up, and compare the algorithms (the main job)"
 	@echo "make test    set up, and run the tests and the notebooks: some minutes"
@@ -31,6 +31,7 @@ help:
 	@echo "make bench-fused  set up with torch, and measure what the wrapper adds and how fast its kernels are"
 	@echo "make review  set up, and hold the repository against the scientific-python guide"
 	@echo "make readme  set up, and write the README's table of algorithms from the registry"
+	@echo "make lessons write the lessons from their solutions, in notebooks/solutions"
 	@echo "make tensors set up, and make the shipped real tensors again"
 	@echo "make reproduce  set up, and write docs/reproduced.md: published figures beside executed runs"
 	@echo "make claims  set up, and write docs/claims.md and claims.zh-CN.md: an article's claims, tested"
@@ -86,6 +87,9 @@ bench-fused: $(VENV)/core $(VENV)/fused
 
 readme: $(VENV)/core
 	$(BIN)/python scripts/readme.py
+
+lessons: $(VENV)/python
+	$(BIN)/python scripts/lessons.py
 
 tensors: $(VENV)/core
 	$(PIP) '$(WHEEL)[tensors]'

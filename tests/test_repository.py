@@ -95,7 +95,7 @@ def test_gpu_means_an_algorithms_first_argument_alone():
 
 def test_links_in_the_documents_lead_somewhere():
     """Every relative link of every Markdown page names a file that exists."""
-    for page in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("simattn/data/*.md")):
+    for page in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("notebooks/*.md"), *ROOT.glob("simattn/data/*.md")):
         for link in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text(encoding="utf-8")):
             assert (page.parent / link).exists(), f"{page.name}: {link}"
 
