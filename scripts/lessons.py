@@ -9,13 +9,14 @@ import ast
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 BLANK = re.compile(r"^([ \t]*)# your code\b(.*)\n(?:.*\n)*?\1# end of your code *$", re.MULTILINE)
 MINE = re.compile(r"\bmine=(?:\"[^\"\n]*\"|[^\s,()]+)")
 
 
-def lesson(solution: dict, name: str) -> dict:
+def lesson(solution: dict[str, Any], name: str) -> dict[str, Any]:
     """The lesson that a solution answers."""
     cells = [made for cell in solution["cells"] if (made := _cell(cell))]
     first, last = cells[0], cells[-1]
@@ -24,7 +25,7 @@ def lesson(solution: dict, name: str) -> dict:
     return solution | {"cells": cells}
 
 
-def _cell(cell: dict) -> dict | None:
+def _cell(cell: dict[str, Any]) -> dict[str, Any] | None:
     """A cell without what answers it; None where nothing is left."""
     source = "".join(cell["source"])
     if cell["cell_type"] == "code":
