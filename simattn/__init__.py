@@ -19,6 +19,7 @@ __version__ = "0.2.0"
 # isort: off
 if TYPE_CHECKING:
     from . import gpu as gpu
+    from . import plots as plots
     from .explorer.explorer import Explorer as Explorer, explore as explore
     from .hierarchy.catalogue import machine as machine, machines as machines
     from .hierarchy.decode import load_recording as load_recording
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from .kernels.registry import *
     from .reference.forms import closed_form as closed_form
     from .reference.problem import Problem as Problem
-    from .plots import pareto_figure as pareto_figure
+    from .plots.pages import pareto_figure as pareto_figure
     from .reference.truth import attention_truth as attention_truth
     from .studies.claims import claims as claims
     from .studies.fidelity import fidelity as fidelity
@@ -72,7 +73,8 @@ else:
         ".kernels.approximate.features": ("orthogonal_features",),
         ".reference.forms": ("closed_form",),
         ".reference.problem": ("Problem",),
-        ".plots": ("pareto_figure",),
+        ".plots": ("plots",),
+        ".plots.pages": ("pareto_figure",),
         ".reference.truth": ("attention_truth",),
         ".studies.claims": ("claims",),
         ".studies.fidelity": ("fidelity",),
@@ -97,7 +99,7 @@ else:
             found = importlib.import_module(".kernels", __name__).algorithms[name]
         elif name in _MODULE_OF:
             module = importlib.import_module(_MODULE_OF[name], __name__)
-            found = module if name == "gpu" else getattr(module, name)
+            found = module if name in ("gpu", "plots") else getattr(module, name)
         else:
             from .hierarchy.errors import unknown  # noqa: PLC0415
 

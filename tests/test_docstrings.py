@@ -23,7 +23,7 @@ from simattn.hierarchy.tile import Tile
 
 ROOT = Path(__file__).resolve().parent.parent
 WORDS = (Gpu, Sram, Tile, HbmArray)  # what an algorithm is written in: methods of what it receives
-PLAIN = {"KiB", "algorithms", "gpu"}  # a number, a dictionary and a package
+PLAIN = {"KiB", "algorithms", "gpu", "plots"}  # a number, a dictionary and packages
 
 
 def members(owner):
@@ -36,6 +36,7 @@ def members(owner):
 def public():
     """Name -> object: what `sa` exports, the words of an algorithm, and their methods and properties."""
     found = {name: getattr(sa, name) for name in sa.__all__ if name not in PLAIN} | {word.__name__: word for word in WORDS}
+    found |= {f"plots.{name}": getattr(sa.plots, name) for name in sa.plots.__all__}
     for owner in [x for x in found.values() if inspect.isclass(x)]:
         found |= {f"{owner.__name__}.{name}": member for name, member in members(owner).items()}
     return found

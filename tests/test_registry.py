@@ -223,7 +223,7 @@ def test_a_wrong_name_is_an_attribute_error_with_the_nearest(wrong, near):
 def test_no_submodule_takes_the_place_of_a_public_name():
     """Python binds a submodule to the package when it is imported: none has the name of something else, with all of them loaded."""
     rooms = {module.name for module in pkgutil.iter_modules([str(PACKAGE)])}
-    assert rooms & set(sa.__all__) == {"gpu"}
+    assert rooms & set(sa.__all__) == {"gpu", "plots"}
     script = """
 import importlib, pkgutil, simattn as sa
 for module in pkgutil.walk_packages(sa.__path__, "simattn."):
@@ -231,7 +231,7 @@ for module in pkgutil.walk_packages(sa.__path__, "simattn."):
         importlib.import_module(module.name)
 print([name for name in sa.__all__ if type(getattr(sa, name)).__name__ == "module"], sa.flash2.__name__, sa.compare.__name__)
 """
-    assert python("-c", script).strip() == "['gpu'] flash2 compare"
+    assert python("-c", script).strip() == "['gpu', 'plots'] flash2 compare"
 
 
 def test_type_checkers_read_the_names_that_are_loaded():
