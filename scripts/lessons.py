@@ -53,7 +53,7 @@ def _asserting(body: list[ast.stmt]) -> list[ast.stmt]:
             found.append(node)
         elif inner:
             below = _asserting(inner)
-            found += [node] if len(below) == len(inner) and isinstance(node, ast.For | ast.If) else below
+            found += [node] if len(below) == len(inner) and isinstance(node, ast.For | ast.If | ast.With) else below
     return found
 
 

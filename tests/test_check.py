@@ -148,6 +148,22 @@ def test_what_is_not_written_yet_is_said():
         assert "no function" in sa.check(thing, "flash2").why
 
 
+def test_a_function_may_take_fewer_blocks_than_the_reference():
+    """All keys at once takes Br alone: right, and more than flash2 has on chip."""
+
+    def all_keys(gpu, Q, K, V, *, Br):
+        O = gpu.empty((Q.shape[0], V.shape[1]), name="O")
+        for sram, i in gpu.launch("all_keys", sa.blocks(Q.shape[0], Br)):
+            S = sram.load(Q[i]) @ sram.load(K).T * Q.shape[1] ** -0.5
+            P = np.exp(S - S.max(axis=1, keepdims=True))
+            sram.store(O[i], (P / P.sum(axis=1, keepdims=True)).astype(V.dtype) @ sram.load(V))
+        return O
+
+    found = sa.check(all_keys, "flash2")
+    assert "its working set is" in found.why
+    assert [row["right"] for row in found.to_dicts()] == [True] * 4 + [None]
+
+
 def leaves(gpu, Q, K, V):
     raise SystemExit(1)
 

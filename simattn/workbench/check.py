@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ..hierarchy.call import BLOCK_OPTIONS
 from ..hierarchy.checks import shown, whole
 from ..hierarchy.counts import Traffic
 from ..hierarchy.dtypes import STORAGE
@@ -149,6 +150,8 @@ def _tried(function: Any, reference: Any, machine: Machine, x: Hidden) -> Tried:
         fault = wrong(run, {"the output": reference(*x.widened().arrays.values())}, None, x)
         return Tried(x.text(), fault is None, wrong=fault and f"{fault}\n{on}", hbm_bytes=_moved(run), peak_sram=run.peak_sram)
     blocks = {**run.blocks, **x.blocks}
+    if blocks:  # a function that takes Br alone is held against blocks of Br × Br
+        blocks = {name: next(iter(blocks.values())) for name in BLOCK_OPTIONS} | blocks
     theirs = _counts(reference, machine, replace(x, blocks=blocks))
     row = Tried(
         x.text(),
