@@ -30,7 +30,7 @@ help:
 	@echo "make bench   set up, and measure what counting and closed forms cost"
 	@echo "make bench-fused  set up with torch, and measure what the wrapper adds and how fast its kernels are"
 	@echo "make review  set up, and hold the repository against the scientific-python guide"
-	@echo "make readme  set up, and write the README's table of algorithms from the registry"
+	@echo "make readme  set up, and write the tables of algorithms in both READMEs from the registry"
 	@echo "make lessons write the lessons from their solutions, in notebooks/solutions"
 	@echo "make tensors set up, and make the shipped real tensors again"
 	@echo "make reproduce  set up, and write docs/reproduced.md: published figures beside executed runs"

@@ -1,17 +1,28 @@
-"""Write the README's table of algorithms from the registry: `make readme`."""
+"""Write the table of algorithms in both READMEs from the registry: `make readme`."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from simattn.kernels import GROUPS, module_of
 
-README = Path(__file__).resolve().parent.parent / "README.md"
+ROOT = Path(__file__).resolve().parent.parent
+READMES = [ROOT / "README.md", ROOT / "README.zh-CN.md"]
+CHINESE = {
+    "exact": "精确",
+    "decoding": "解码",
+    "of other inputs": "其他输入",
+    "approximate": "近似",
+    "backward": "反向",
+    "basics": "基础",
+}
 TABLE = re.compile(r"(<!-- algorithms: .*? -->\n\n).*?(\n\n<!-- end of algorithms -->)", re.DOTALL)
 
 
-def table() -> str:
-    """A row for each group of algorithms, with a link to each file."""
-    rows = (f"| {group} | {', '.join(map(link, names))} |" for group, names in GROUPS.items())
+def table(groups: Mapping[str, str] = MappingProxyType({})) -> str:
+    """A row for each group of algorithms, with a link to each file. groups: other names for the groups."""
+    rows = (f"| {groups.get(group, group)} | {', '.join(map(link, names))} |" for group, names in GROUPS.items())
     return "\n".join(["| | |", "| --- | --- |", *rows])
 
 
@@ -20,10 +31,12 @@ def link(name: str) -> str:
     return f"[`{name}`](simattn/kernels{module_of(name).replace('.', '/')}.py)"
 
 
-def written(text: str) -> str:
-    """A README with its table written anew."""
-    return TABLE.sub(lambda found: found[1] + table() + found[2], text)
+def written(text: str, groups: Mapping[str, str] = MappingProxyType({})) -> str:
+    """A README with a new table."""
+    return TABLE.sub(lambda found: found[1] + table(groups) + found[2], text)
 
 
 if __name__ == "__main__":
-    README.write_text(written(README.read_text(encoding="utf-8")), encoding="utf-8")
+    for readme in filter(Path.exists, READMES):
+        groups = CHINESE if "zh" in readme.name else {}
+        readme.write_text(written(readme.read_text(encoding="utf-8"), groups), encoding="utf-8")

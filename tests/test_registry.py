@@ -140,12 +140,15 @@ def test_the_property_tests_take_up_an_added_algorithm(scratch):
 
 
 def test_the_readme_follows(scratch):
-    """`make readme` puts an added algorithm into the table, linked to its file; and the table of the README here is as it writes it."""
+    """`make readme` puts an added algorithm into the table, linked to its file; the tables of both READMEs here are current."""
     python("scripts/readme.py", folder=scratch)
     assert "[`added`](simattn/kernels/added.py)" in (scratch / "README.md").read_text(encoding="utf-8")
     (scratch / "README.md").write_bytes((ROOT / "README.md").read_bytes())
     module, text = readme(), (ROOT / "README.md").read_text(encoding="utf-8")
     assert module.table() in text, "the README's table of algorithms is not that of the registry: make readme"
+    chinese = (ROOT / "README.zh-CN.md").read_text(encoding="utf-8")
+    assert module.table(module.CHINESE) in chinese, "the table of README.zh-CN.md is not that of the registry: make readme"
+    assert module.CHINESE.keys() == kernels.GROUPS.keys()
     assert all(f"({part}" in text for name in sa.algorithms for part in [module.link(name).partition("(")[2]])
 
 

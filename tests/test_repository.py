@@ -20,7 +20,7 @@ from simattn.workbench.inputs import draw
 ROOT = Path(__file__).resolve().parent.parent
 
 
-@pytest.mark.parametrize("document", ["README.md", "docs/counting.md"])
+@pytest.mark.parametrize("document", ["README.md", "README.zh-CN.md", "docs/counting.md"])
 def test_the_examples_in_the_documents_print_what_they_say(document, tmp_path):
     """Each Python example runs, and prints the numbers in its closing comment."""
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / document).read_text(encoding="utf-8"), re.DOTALL)
@@ -56,6 +56,27 @@ def test_the_readmes_table_is_the_one_that_is_printed():
     assert len(counted(table)) == len(DEFAULT_ALGORITHMS)
     flash, naive = comparison["flash2"].run, comparison["naive"].run
     assert (flash.hbm_read + flash.hbm_write) / (naive.hbm_read + naive.hbm_write) == pytest.approx(0.2, abs=0.01)  # «a fifth»
+
+
+def test_the_chinese_readme_shows_the_same():
+    """Both READMEs have the same commands, table and example, comments aside, and the same links but for the pages in Chinese."""
+    english, chinese = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "README.zh-CN.md"))
+
+    def blocks(text):
+        return [re.sub(r" *# .*", "", block) for block in re.findall(r"```(.*?)```", text, re.DOTALL)]
+
+    def links(text):
+        return sorted(link.replace(".zh-CN", "") for link in re.findall(r"\]\(([^)]+)\)", text))
+
+    assert blocks(english) == blocks(chinese)
+    assert links(english) == links(chinese)
+
+
+def test_the_readme_is_short():
+    """The README has fewer than 120 lines, and starts with a picture."""
+    lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    assert len(lines) < 120
+    assert any(line.startswith("![") for line in lines[:6])
 
 
 def test_notebooks_are_committed_without_outputs():
