@@ -31,6 +31,8 @@ RESULTS = {
     "count": lambda: A100.count(sa.flash2, *[sa.spec((64, 32))] * 3),
     "comparison": lambda: sa.compare(A100, ["naive", "flash2"], *QKV),
     "pareto": lambda: sa.pareto(A100, *QKV, block=16),
+    "check": lambda: sa.check(sa.transpose, "transpose"),
+    "guess": lambda: sa.guess("How many bytes?", 1024, 1000, unit="B"),
     "claims": lambda: claims([1, 13]),
     "reproduction": lambda: reproduce(["gpus"]),
     "scenario": lambda: play(SCENARIOS["long-text"].changed(prompt=200, steps=2)),
@@ -63,10 +65,11 @@ def test_csv_reads_back_as_the_rows(result, tmp_path):
 
 
 def test_a_notebook_shows_a_table(result):
-    """Every result is an HTML table with headings, in which the names of rows are text."""
+    """Every result is an HTML table with headings, in which the names of rows are text; a check and a guess are a sentence."""
     shown = result._repr_html_()
-    assert "<table" in shown
-    assert "<th scope='col'" in shown
+    if not isinstance(result, sa.Check | sa.Guess):
+        assert "<table" in shown
+        assert "<th scope='col'" in shown
     assert "<kernel>" not in shown
 
 
@@ -104,3 +107,9 @@ def test_a_file_that_cannot_be_written_leaves_nothing(tmp_path):
     for wrong in (3, "", b"rows.csv"):
         with pytest.raises(TypeError, match="give the name of a file"):
             run.to_csv(wrong)
+
+
+def test_a_result_without_rows_is_an_empty_text():
+    """A check that failed before any input was tried has no row, and its CSV no line."""
+    failed = sa.check(lambda gpu, X: ..., "transpose")
+    assert (failed.to_dicts(), failed.to_csv()) == ([], "")

@@ -12,7 +12,7 @@ from ..hierarchy.device import Device
 from ..text.units import bytes_text, count_text, kib_text
 from .look import INK, axes_for, colour
 
-NARROW, WIDE = 0.6, 1.0  # of the Axes: the smallest and the largest level
+NARROW, WIDE = 0.68, 1.0  # of the Axes: the smallest and the largest level
 
 
 def hierarchy(machine: Device | str, ax: Axes | None = None) -> Axes:
@@ -33,7 +33,7 @@ def hierarchy(machine: Device | str, ax: Axes | None = None) -> Axes:
     ax.set_axis_off()
     ax.set_title(f"{machine.title or machine.name}: memory hierarchy", loc="left", fontsize="medium")
     if machine.flops:
-        ax.text(0.5, 0.62, _arithmetic(machine), ha="center", va="center")
+        ax.text(0.5, 0.62, _arithmetic(machine), ha="center", va="center", fontsize="small")
         _arrow(ax, 0)
     for k, (name, size, detail) in enumerate(levels):
         share = 1.0 if not size else (math.log(size) - least) / (most - least) if most > least else 0.5
@@ -44,7 +44,7 @@ def hierarchy(machine: Device | str, ax: Axes | None = None) -> Axes:
         ))  # fmt: skip
         holds = bytes_text(size) if size else "no limit"
         holds = f"{kib_text(size)} a thread block" if k == 0 and size else holds
-        middle = -k + (0.06 if detail else -0.05)
+        middle = -k + (0.11 if "\n" in detail else 0.06 if detail else -0.05)
         ax.text(0.5, middle, f"{name}: {holds}", ha="center", va="center", weight="bold", gid="level")
         ax.text(0.5, -k - 0.19, detail, ha="center", va="center", fontsize="small", gid="detail")
         if k + 1 < len(levels):
@@ -57,10 +57,10 @@ def hierarchy(machine: Device | str, ax: Axes | None = None) -> Axes:
 def _levels(machine: Device) -> list[tuple[str, int | None, str]]:
     """Name, bytes and what there is to say of each, from the fastest on."""
     parts = [
-        f"{kib_text(n)} of {what}" for n, what in ((machine.shared_memory, "shared memory"), (machine.registers, "registers")) if n
+        f"{kib_text(n)} {what}" for n, what in ((machine.shared_memory, "shared memory"), (machine.registers, "registers")) if n
     ]
     sms = [f"{machine.sms} SMs: {bytes_text(machine.sms * machine.sram)}"] if machine.sms else []
-    levels: list[tuple[str, int | None, str]] = [("SRAM", machine.sram, "; ".join([" and ".join(parts), *sms]).strip("; "))]
+    levels: list[tuple[str, int | None, str]] = [("SRAM", machine.sram, "\n".join([" + ".join(parts), *sms]).strip())]
     if machine.l2:
         levels.append(("L2 cache", machine.l2, "shared by all thread blocks"))
     return [*levels, ("HBM", machine.hbm, "Q, K, V, O; and S and P, where they are stored")]

@@ -4,6 +4,7 @@ import html
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ..text.exported import Exported
 from ..text.units import ratio_text
 
 
@@ -23,12 +24,15 @@ class Tried:
 
 
 @dataclass(frozen=True, repr=False)
-class Check:
-    """Whether a function does what a reference does, by `sa.check`. why: what is wrong and where; empty where it passed.
+class Check(Exported):
+    """Whether a function does what a reference does, by `sa.check`. why: what is wrong and where; empty where it passed. `to_dicts()`: a row for each input
+    that was tried.
 
     >>> check = sa.check(sa.transpose, "row_sum")
     >>> check.passed, check.why.split(":")[0]
     (False, 'the output has shape (48, 64), not (64, 1)')
+    >>> [row["right"] for row in sa.check(sa.transpose, "transpose").to_dicts()]
+    [True, True, True, True, None]
     """
 
     passed: bool
@@ -37,12 +41,7 @@ class Check:
     reference: str
     rows: tuple[Tried, ...] = ()
 
-    def to_dicts(self) -> list[dict[str, Any]]:
-        """A row for each input that was tried.
-
-        >>> [row["right"] for row in sa.check(sa.transpose, "transpose").to_dicts()]
-        [True, True, True, True, None]
-        """
+    def _records(self) -> list[dict[str, Any]]:
         return [asdict(row) for row in self.rows]
 
     def __bool__(self) -> bool:

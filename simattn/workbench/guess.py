@@ -4,10 +4,11 @@ import html
 import math
 import numbers
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ..hierarchy.checks import kind, shown
+from ..text.exported import Exported
 from ..text.units import bytes_text
 
 RIGHT, CLOSE = 1.1, 2.0  # times the truth, or a part of it
@@ -15,7 +16,7 @@ WORDS = {1.0: "right", 0.5: "close", 0.0: "off"}
 
 
 @dataclass(frozen=True, repr=False)
-class Guess:
+class Guess(Exported):
     """A question, and once a prediction was entered, how near it came.
 
     mine: what was entered, None before. score: 1.0 within 10 % of the truth, 0.5 within a factor of 2, else 0.0; None before. truth: None
@@ -32,6 +33,9 @@ class Guess:
     truth: float | str | None = None
     score: float | None = None
     why: str = field(default="", compare=False)
+
+    def _records(self) -> list[dict[str, Any]]:
+        return [asdict(self)]
 
     def __repr__(self) -> str:
         if self.score is None:
