@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .hierarchy.decode import load_recording as load_recording
     from .hierarchy.device import KiB as KiB
     from .hierarchy.errors import HbmOverflow as HbmOverflow, RecordingError as RecordingError, SramOverflow as SramOverflow
-    from .hierarchy.given import each as each, pool as pool, spec as spec
+    from .hierarchy.given import each as each, layout as layout, pool as pool, spec as spec
     from .hierarchy.grid import blocks as blocks, size as size
     from .hierarchy.lanes import packs_groups as packs_groups
     from .hierarchy.machine import Machine as Machine
@@ -62,7 +62,7 @@ else:
         ".hierarchy.decode": ("load_recording",),
         ".hierarchy.device": ("KiB",),
         ".hierarchy.errors": ("HbmOverflow", "RecordingError", "SramOverflow"),
-        ".hierarchy.given": ("each", "pool", "spec"),
+        ".hierarchy.given": ("each", "layout", "pool", "spec"),
         ".hierarchy.grid": ("blocks", "size"),
         ".hierarchy.lanes": ("packs_groups",),
         ".hierarchy.machine": ("Machine",),

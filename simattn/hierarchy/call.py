@@ -10,7 +10,7 @@ import numpy as np
 
 from .checks import kind, whole
 from .errors import unknown
-from .given import ArraySpec, Each, Given, Pool
+from .given import ArraySpec, Each, Given, Laid, Pool
 from .hbm import HbmArray
 from .lanes import Arrangement
 
@@ -19,7 +19,7 @@ KEYWORD_ONLY, VAR_POSITIONAL, VAR_KEYWORD = (
 )
 BLOCK_OPTIONS = ("Br", "Bc")
 BLOCK_SIZES = (128, 64, 32, 16)
-GIVEN = (np.ndarray, ArraySpec, Each, Pool)
+GIVEN = (np.ndarray, ArraySpec, Each, Laid, Pool)
 GROUP = {"group": "leave it out; the heads of the arrays decide"}
 
 
@@ -75,6 +75,8 @@ class Call:
         def spec(x: Any) -> Given:
             if isinstance(x, Pool):
                 return Pool(spec(x.values))  # type: ignore[arg-type]
+            if isinstance(x, Laid):
+                return Laid(spec(x.values), x.order)  # type: ignore[arg-type]
             steers = isinstance(x, Each | ArraySpec) or x.dtype.kind in "iu"
             return x if steers else ArraySpec(x.shape, x.dtype)
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from .encode import FORMAT, VERSION
 from .errors import RecordingError
-from .given import ArraySpec, Given, Pool, each, spec
+from .given import ArraySpec, Given, Pool, check_order, each, layout, spec
 from .interpret.keep import MOST, Launch, Places, Program, Step
 from .log import LANES, Layout, Place, Region, View
 from .machine import Machine
@@ -134,9 +134,10 @@ def _operand(x: Any) -> Any:
     raise RecordingError(f"unknown operand {kind!r}")
 
 
-def _made(name: Any, shape: Any, dtype: Any, like: Any) -> Layout:
+def _made(name: Any, shape: Any, dtype: Any, like: Any, order: Any = "bhnd") -> Layout:
     it = spec(shape, dtype)
-    return Layout(_text(name), it.shape, it.dtype, (1, 1, 1), True, None if like is None else _text(like))
+    check_order(order, "bhnd")
+    return Layout(_text(name), it.shape, it.dtype, (1, 1, 1), True, None if like is None else _text(like), order)
 
 
 def _given(x: Any) -> Given:
@@ -144,6 +145,9 @@ def _given(x: Any) -> Given:
     if "pool" in x:
         inner = _given(x["pool"])
         return Pool(inner) if isinstance(inner, ArraySpec) else _refuse(x)
+    if "layout" in x:
+        inner = _given(x["of"])
+        return layout(inner, x["layout"]) if isinstance(inner, ArraySpec) else _refuse(x)
     if "each" in x:
         values = [np.asarray(v) if isinstance(v, list) else v if isinstance(v, int | float) else _refuse(v) for v in x["each"]]
         return each(values, x["axis"])

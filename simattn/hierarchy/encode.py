@@ -10,7 +10,7 @@ import numpy as np
 
 from ..text.files import replacing
 from .device import figures
-from .given import ArraySpec, Each, Given, Pool
+from .given import ArraySpec, Each, Given, Laid, Pool
 from .interpret.keep import Places, Program, Step
 from .log import LANES, Region, View
 
@@ -33,7 +33,7 @@ def write(
 def _lines(programs: Sequence[Program]) -> Iterator[Any]:
     """A line for each program, then one for each of its launches, then one for each thread block of that."""
     for program in programs:
-        arrays = [[a.name, list(a.shape), a.dtype.name, a.like] for a in program.arrays]
+        arrays = [[a.name, list(a.shape), a.dtype.name, a.like, *[a.order] * (a.order != "bhnd")] for a in program.arrays]
         yield {"arrays": arrays, "outputs": program.outputs, "launches": len(program.launches)}
         for launch in program.launches:
             yield {"kernel": launch.kernel, "like": launch.like, "blocks": len(launch.blocks)}
@@ -64,6 +64,8 @@ def operand(x: Any) -> Any:
 def _given(x: Given) -> dict[str, Any]:
     if isinstance(x, Pool):
         return {"pool": _given(x.values)}
+    if isinstance(x, Laid):
+        return {"layout": x.order, "of": _given(x.values)}
     if isinstance(x, ArraySpec):
         return {"shape": list(x.shape), "dtype": x.dtype.name}
     if isinstance(x, Each):

@@ -94,7 +94,40 @@ def pool(x: Any) -> Pool:
     return Pool(x)
 
 
-Given = ArraySpec | Pool | Each | Array
+@dataclass(frozen=True, eq=False)
+class Laid:
+    """An array, and the order of its axes in memory, the fastest last."""
+
+    values: Array | ArraySpec
+    order: str
+
+
+def layout(x: Any, order: str) -> Laid:
+    """How an array lies in HBM, where not row after row: the order of its axes in memory, the fastest last.
+
+    x: an array or a spec, (N, d) or (batch, heads, N, d). order: "nd" or "dn" for the first; for the second any order of "bhnd", as
+    "bnhd" for (batch, N, heads, d), in which frameworks keep Q, K and V. The algorithm sees the same array, and moves the same bytes; the
+    sectors of 32 B that these lie in are others.
+
+    >>> run = machine.run(sa.row_sum, sa.layout(Q, "dn"), Br=1, Bc=32)
+    >>> run.coalescing["X"]
+    0.125
+    """
+    if not isinstance(x, np.ndarray | ArraySpec) or x.ndim not in (2, 4):
+        raise ValueError(f"layout of {shown(x)}: give an array or a spec, (N, d) or (batch, heads, N, d)")
+    check_order(order, "nd" if x.ndim == 2 else "bhnd")
+    return Laid(x, order)
+
+
+def check_order(order: Any, axes: str) -> None:
+    """ValueError for what is no order of these axes."""
+    if not isinstance(order, str) or sorted(order) != sorted(axes):
+        raise ValueError(
+            f"layout {order!r}: give each of the letters {', '.join(axes)} once; the axis that is fastest in memory comes last"
+        )
+
+
+Given = ArraySpec | Pool | Each | Laid | Array
 
 
 def table(name: str, x: Array) -> Array:

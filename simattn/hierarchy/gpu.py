@@ -12,6 +12,7 @@ from .area import unwritten
 from .device import Device
 from .dtypes import BOOL, Array, DType, storage_type
 from .errors import HbmOverflow
+from .given import check_order
 from .hbm import HbmArray, Touched
 from .host import describe
 from .log import Block, LaneShape, Layout, Reader, Source
@@ -82,8 +83,12 @@ class Gpu:
         """
         return self._total
 
-    def empty(self, shape: Any, *, name: str | None = None, dtype: Any = None, like: HbmArray | None = None) -> HbmArray:
+    def empty(
+        self, shape: Any, *, name: str | None = None, dtype: Any = None, like: HbmArray | None = None, layout: str = "bhnd"
+    ) -> HbmArray:
         """An array in HBM of that shape a head; of the first input's type unless given, with the heads of `like`.
+
+        layout: the order of its axes in memory, the fastest last, as `sa.layout` takes it.
 
         It can be loaded where something was stored, and returned when all of it was.
 
@@ -100,9 +105,14 @@ class Gpu:
         ):
             raise ValueError(f"gpu.empty {name!r} of shape {shape}: at least two dimensions, each at least 1")
         self._check_like(like, f"gpu.empty {name!r}")
+        check_order(layout, "bhnd")
+        if layout != "bhnd" and (len(shape) != 2 or self._context.packed):
+            raise ValueError(
+                f"gpu.empty {name!r}: a layout of {len(shape)} axes, or of packed heads, is row after row; leave it out"
+            )
         kind = self._context.storage if dtype is None else BOOL if dtype == BOOL else storage_type(dtype)
         array = Layout(
-            name, tuple(map(int, shape)), kind, self._context.lanes if like is None else like._lane_shape, True, _name(like)
+            name, tuple(map(int, shape)), kind, self._context.lanes if like is None else like._lane_shape, True, _name(like), layout
         )
         self._refuse_beyond_memory(array)
         for reader in self._readers:

@@ -13,7 +13,7 @@ import numpy as np
 
 from .arrays import checked, copied, shapes
 from .dtypes import Array
-from .given import ArraySpec, Each, Pool, table
+from .given import ArraySpec, Each, Laid, Pool, table
 from .log import LaneShape, Layout
 
 CACHE = 4 << 20  # bytes of tiles that should stay in the CPU's cache while lanes run side by side
@@ -67,6 +67,8 @@ class Arrangement:
 
         values: False to look at their shapes alone. ValueError or TypeError names the one that does not fit.
         """
+        laid = {name: x.order for name, x in {**positional, **keywords}.items() if isinstance(x, Laid)}
+        positional, keywords = _plain(positional), _plain(keywords)
         given = {**positional, **keywords}
         pools = {name: checked(name, x.values, values) for name, x in given.items() if isinstance(x, Pool)}
         tables = {name: table(name, x) for name, x in keywords.items() if isinstance(x, np.ndarray) and x.dtype.kind in "iu"}
@@ -108,7 +110,13 @@ class Arrangement:
         layouts |= {name: ((1, x.shape[2], 1), (*x.shape[:2], x.shape[3])) for name, x in pools.items()}
         layouts |= {name: ((1, 1, 1), x.shape) for name, x in tables.items()}
         whole = plain | pools | tables
-        arrays = {name: Layout(name, shape, whole[name].dtype, lanes, made=False) for name, (lanes, shape) in layouts.items()}
+        arrays = {}
+        for name, (lanes, shape) in layouts.items():
+            order = laid.get(name, "bhnd")
+            packed = shape[0] // four[name][2] if name in four else 1
+            arrays[name] = Layout(
+                name, shape, whole[name].dtype, lanes, made=False, order="bh"[: 4 - len(order)] + order, packed=packed
+            )
         data = {}
         if values:
             copies = copied(whole)
@@ -221,6 +229,11 @@ class Arrangement:
             raise ValueError(f"{name}: {len(x.values)} values for {n} on the axis {x.axis}; give one each")
         if x.axis == "head" and any(x.key(h) != x.key(h - h % self.group) for h in range(n)):
             raise ValueError(f"{name}: the {self.group} heads that share a KV head run side by side, so their values must be equal")
+
+
+def _plain(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Without what was said of how arrays lie."""
+    return {name: x.values if isinstance(x, Laid) else x for name, x in given.items()}
 
 
 def _length(lanes: Any, n: int) -> int:

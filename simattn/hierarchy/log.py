@@ -61,6 +61,8 @@ class Layout:
     lanes: LaneShape
     made: bool
     like: str | None = None
+    order: str = "bhnd"  # of the axes in memory, the fastest last; further axes of what a lane sees follow the lanes
+    packed: int = 1  # heads whose rows a lane sees one after another
 
     @property
     def nbytes(self) -> int:

@@ -18,6 +18,7 @@ from .hbm import HbmArray
 from .interpret.count import Count
 from .interpret.execute import Execute
 from .interpret.keep import MOST, Keep, Places, Program
+from .interpret.sectors import Sectors
 from .interpret.threads import Threads
 from .interpret.tracer import Tracer
 from .interpret.working_set import WorkingSets
@@ -66,12 +67,13 @@ class Machine(Device):
         def run(options: dict[str, Any]) -> Run:
             sets = WorkingSets(self)
             tracer = None if asked is None else Tracer(asked, sets)
-            count, outputs, peeked = Count(sets), Outputs(arranged), False
+            count, sectors, outputs, peeked = Count(sets), Sectors(sets, arranged), Outputs(arranged), False
             with one_thread(), Threads(workers) as threads:
                 for lanes in arranged.groups(self.sram):
                     numbers = arranged.numbers_of(lanes)
                     execute = Execute(sets, arranged.values(lanes), numbers, threads, tracer)
-                    readers: list[Reader] = [sets, count, execute]
+                    sectors.lanes(lanes)
+                    readers: list[Reader] = [sets, count, sectors, execute]
                     if tracer is not None:
                         tracer.lanes(numbers)
                         readers.insert(2, tracer)
@@ -80,7 +82,7 @@ class Machine(Device):
                     outputs.add(made, lanes, execute)
                     peeked |= execute.peeked
             traced = None if tracer is None else tracer.trace(call.name, self)
-            return self._run(call, options, count, outputs.whole(), peeked, traced)
+            return self._run(call, options, count, sectors, outputs.whole(), peeked, traced)
 
         return self._tried(call, run)
 
@@ -99,12 +101,13 @@ class Machine(Device):
 
         def run(options: dict[str, Any]) -> Run:
             sets = WorkingSets(self)
-            count = Count(sets)
+            count, sectors = Count(sets), Sectors(sets, arranged)
             with collector_at_rest():
                 for lanes in arranged.alike():
-                    made = self._record(call, options, arranged, lanes, [sets, count], None)
+                    sectors.lanes(lanes)
+                    made = self._record(call, options, arranged, lanes, [sets, count, sectors], None)
                     count.returned({array.name for array in made})
-            return self._run(call, options, count, {}, peeked=False)
+            return self._run(call, options, count, sectors, {}, peeked=False)
 
         return self._tried(call, run)
 
@@ -125,15 +128,16 @@ class Machine(Device):
 
         def run(options: dict[str, Any]) -> Recording:
             sets, places, programs = WorkingSets(self), Places(), list[Program]()
-            count = Count(sets)
+            count, sectors = Count(sets), Sectors(sets, arranged)
             with collector_at_rest():
                 for lanes in arranged.alike():
+                    sectors.lanes(lanes)
                     keep = Keep(places, MOST - sum(map(len, programs)))
-                    made = self._record(call, options, arranged, lanes, [sets, count, keep], None)
+                    made = self._record(call, options, arranged, lanes, [sets, count, sectors, keep], None)
                     keep.program.outputs = [array.name for array in made]
                     count.returned(set(keep.program.outputs))
                     programs.append(keep.program)
-            counts = self._run(call, options, count, {}, peeked=False)
+            counts = self._run(call, options, count, sectors, {}, peeked=False)
             given, leading = call.given()
             return Recording(call.name, self, given, leading, call.pack, counts.blocks, programs, places, counts)
 
@@ -187,7 +191,14 @@ class Machine(Device):
         return gpu._finish(call.run(gpu, seen, options, arranged.group))
 
     def _run(
-        self, call: Call, options: dict[str, Any], count: Count, outputs: dict[str, Array], peeked: bool, trace: Trace | None = None
+        self,
+        call: Call,
+        options: dict[str, Any],
+        count: Count,
+        sectors: Sectors,
+        outputs: dict[str, Array],
+        peeked: bool,
+        trace: Trace | None = None,
     ) -> Run:
         return Run(
             algorithm=call.name,
@@ -195,6 +206,7 @@ class Machine(Device):
             outputs=outputs,
             kernels=count.kernels(),
             tensors=count.tensors(),
+            sectors=dict(sectors.touched),
             hbm_footprint=count.footprint,
             blocks={name: options[name] for name in call.asked if name in options},
             peeked=peeked,

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from .encode import write
-from .given import ArraySpec, Each, Given, Pool
+from .given import ArraySpec, Each, Given, Laid, Pool
 from .hbm import HbmArray
 from .interpret.keep import Places, Program
 from .replay import replay
@@ -100,7 +100,7 @@ class Recording:
 
     def _checked(self, arrays: tuple[Any, ...], named: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
         """The arguments, with the integers that were recorded; TypeError or ValueError where an array is missing or another."""
-        wanted = [name for name, x in self.given.items() if isinstance(x, ArraySpec | Pool)]
+        wanted = [name for name, x in self.given.items() if isinstance(x, ArraySpec | Laid | Pool)]
         leading = [name for name in list(self.given)[: self.leading] if name in wanted]
         if len(arrays) > len(leading):
             raise TypeError(f"{self.algorithm} was recorded with {', '.join(leading)}: {len(arrays)} arrays are too many")
@@ -111,7 +111,7 @@ class Recording:
                     f"{self.algorithm} was recorded with {', '.join(wanted)}: {name} is {'missing' if name in wanted else 'unknown'}"
                 )
             x, spec = found[name], self.given[name]
-            inner, was = (y.values if isinstance(y, Pool) else y for y in (x, spec))
+            inner, was = (y.values if isinstance(y, Laid | Pool) else y for y in (x, spec))
             assert isinstance(was, ArraySpec)  # `wanted` says so
             if type(x) is not Pool and isinstance(spec, Pool):
                 raise TypeError(f"{name} was recorded as a pool: give sa.pool(...)")
@@ -120,7 +120,7 @@ class Recording:
                 raise ValueError(
                     f"{name} is {what}, but was recorded as {was.dtype} of shape {was.shape}; record it anew for another"
                 )
-        whole = {name: found.get(name, x) for name, x in self.given.items()}
+        whole = {name: _as(x, found.get(name, x)) for name, x in self.given.items()}
         names = list(whole)
         return [whole[name] for name in names[: self.leading]], {name: whole[name] for name in names[self.leading :]}
 
@@ -146,6 +146,11 @@ class Recording:
         return play
 
 
+def _as(spec: Given, x: Any) -> Any:
+    """An array that lies in memory as the one that was recorded."""
+    return Laid(x, spec.order) if isinstance(spec, Laid) and not isinstance(x, Laid) else x
+
+
 def _key(x: Any) -> Any:
     return (x.shape, np.asarray(x._table).tobytes()) if isinstance(x, HbmArray) else (type(x), x)
 
@@ -153,4 +158,4 @@ def _key(x: Any) -> Any:
 def _shape(x: Given) -> str:
     if isinstance(x, Each):
         return f"for each {x.axis}"
-    return str((x.values if isinstance(x, Pool) else x).shape)
+    return str((x.values if isinstance(x, Laid | Pool) else x).shape)

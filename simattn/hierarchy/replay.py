@@ -31,7 +31,7 @@ def replay(gpu: Gpu, program: Program, places: Places, arrays: dict[str, HbmArra
     arrays = dict(arrays)
     for made in program.arrays:
         like = None if made.like is None else _array(arrays, made.like)
-        arrays[made.name] = gpu.empty(made.shape, name=made.name, dtype=made.dtype, like=like)
+        arrays[made.name] = gpu.empty(made.shape, name=made.name, dtype=made.dtype, like=like, layout=made.order)
     for launch in program.launches:
         _launch(gpu, launch, places, arrays)
     return tuple(_array(arrays, name) for name in program.outputs)

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..text.exported import Exported
 from ..text.shown import html, named
+from .address import SECTOR
 from .counts import COUNTS, KernelCounts, Traffic
 from .dtypes import Array
 from .trace import Trace
@@ -17,7 +18,8 @@ from .trace import Trace
 class Run(Exported):
     """One execution of an algorithm. Byte counts are in bytes, summed over all lanes.
 
-    outputs: NumPy arrays by name. kernels, tensors: the counts by kernel, in launch order, and by array. blocks: the block
+    outputs: NumPy arrays by name. kernels, tensors: the counts by kernel, in launch order, and by array.
+    sectors: by array, the sectors of 32 B that loads and stores touch. blocks: the block
     sizes that were chosen or given. peeked: whether the algorithm looked at values. trace: its steps, where the run was asked for them.
     A notebook shows a table; `to_dicts()` and `to_csv()` give a row of the run, one a kernel and one an array.
 
@@ -45,6 +47,7 @@ class Run(Exported):
     l2_read: int | None = None
     l2_write: int | None = None
     predicted_ms: float | None = None
+    sectors: dict[str, int] = field(default_factory=dict, repr=False)
     trace: Trace | None = field(default=None, repr=False, compare=False)
     total: KernelCounts = field(init=False, repr=False)
 
@@ -85,6 +88,19 @@ class Run(Exported):
     def exps(self) -> int:
         """One an element of exp, exp2, log and tanh."""
         return self.total.exps
+
+    @property
+    def coalescing(self) -> dict[str, float]:
+        """By array, the bytes that loads and stores use over those of the sectors that they touch: 1 where these are used whole.
+
+        >>> machine.run(sa.flash2, sa.layout(Q, "dn"), K, V, Br=1, Bc=32).coalescing["Q"]
+        0.125
+        """
+        return {
+            name: (moved.hbm_read + moved.hbm_write) / (SECTOR * self.sectors[name])
+            for name, moved in self.tensors.items()
+            if self.sectors.get(name)
+        }
 
     @property
     def programs(self) -> int:
@@ -137,7 +153,7 @@ class Run(Exported):
         times = {"predicted_ms": self.predicted_ms}
         parts = [("run", self.algorithm, asdict(self.total) | footprint | times)]
         parts += [("kernel", name, asdict(counts)) for name, counts in self.kernels.items()]
-        parts += [("tensor", name, asdict(moved)) for name, moved in self.tensors.items()]
+        parts += [("tensor", name, asdict(moved) | {"sectors": self.sectors.get(name)}) for name, moved in self.tensors.items()]
         return [{**whole, "of": of, "name": name, **{_field(n): x for n, x in counts.items()}} for of, name, counts in parts]
 
     def _repr_html_(self) -> str:
