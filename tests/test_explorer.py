@@ -278,6 +278,7 @@ def test_the_command_takes_ones_own_function_and_makes_pictures(tmp_path, monkey
     (["--algorithms", "flash9"], "flash9"),
     (["--output", "nowhere/a.html"], "there is no folder nowhere"),
     (["--gif", "nowhere/a.gif"], "there is no folder nowhere"),
+    (["--figures", "/dev/null/stills"], "no folder can be made there"),
 ])  # fmt: skip
 def test_the_command_refuses_in_one_line(tmp_path, monkeypatch, capsys, arguments, says):
     """And leaves nothing behind."""
@@ -287,3 +288,90 @@ def test_the_command_refuses_in_one_line(tmp_path, monkeypatch, capsys, argument
     assert says in err
     assert err.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_largest_numbers_are_shown():
+    """float64 rounded to four digits becomes infinity, for which JSON has no number; a softmax begins with the most negative one."""
+    wide = [x.astype(np.float64) for x in (Q, K, V)]
+    wide[2][:, 0] = np.finfo(np.float64).max
+    page = ROOMY.run(sa.flash2, *wide, Br=16, Bc=16, trace=VALUES).explore().html
+    assert '"-1.798e+308"' in page
+    assert '"1.798e+308"' in page
+
+
+@pytest.mark.parametrize("algorithms", [(sa.flash2, sa.naive), (sa.row_sum, sa.flash2), (sa.naive, sa.transpose)])
+def test_every_thread_block_is_reached(tmp_path, algorithms):
+    """Whichever of two runs has more of them: by the slider, in every order, and by key."""
+    script = (
+        SEEN
+        + """
+      const slider = document.getElementById("blocks"), found = [];
+      for (const order of ["sequence", "waves", "block"]) {
+        player.reorder(order);
+        for (let b = 0; b <= Number(slider.max); b++) {
+          slider.value = b;
+          slider.oninput();
+          found.push(Number(slider.value) === b && slider.getAttribute("aria-valuetext") !== null);
+        }
+      }
+      player.reorder("sequence");
+      const leaps = [];
+      for (let b = 0; b <= Number(slider.max); b++) { leaps.push(player.block); press("n"); }
+      return [found.every(Boolean), found.length, leaps];
+    """
+    )
+    runs = [traced(f) if f in (sa.flash2, sa.naive) else ROOMY.run(f, Q, Br=32, Bc=8, trace=VALUES) for f in algorithms]
+    page = sa.explore(*runs)
+    most = max(len(p["blocks"]) for p in page.panels)
+    assert visit(tmp_path, page.html, script) == [True, 3 * most, list(range(most))]
+
+
+def test_keys_work_from_where_the_focus_is(tmp_path):
+    """After the slider of the steps was used, keys that are none of a slider's still work; a tile keeps the focus; the tour gives it back."""
+    script = (
+        SEEN
+        + """
+      const key = (key) => document.activeElement.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true })), done = {};
+      document.getElementById("scrub").focus();
+      key("ArrowRight"); done.slider = player.tick;
+      key("h"); done.heat = player.heat;
+      key(" "); done.playing = player.playing; key(" ");
+      player.go(20);
+      const tile = at("tiles").children[0], name = tile.dataset.tile;
+      tile.focus(); tile.click(); done.tile = document.activeElement.dataset.tile === name;
+      key("ArrowRight"); done.still = document.activeElement.dataset.tile === name && player.tick === 21;
+      click("begin-tour"); document.getElementById("tour-end").focus(); click("tour-end");
+      done.tour = document.activeElement.id;
+      done.spoken = [...document.querySelectorAll("main [aria-live], main[aria-live]")].map((e) => e.dataset.part);
+      return done;
+    """
+    )
+    assert visit(tmp_path, sa.explore(traced(sa.naive), traced()).html, script) == {
+        "slider": 0, "heat": True, "playing": True, "tile": True, "still": True, "tour": "begin-tour", "spoken": ["step", "step"],
+    }  # fmt: skip
+
+
+def test_a_run_without_a_step_is_refused():
+    """Whose thread blocks do nothing."""
+
+    def idle(gpu, X):
+        O = gpu.empty(X.shape, name="O")
+        for _ in gpu.launch("idle", sa.blocks(X.shape[0], 16)):
+            pass
+        for sram, i in gpu.launch("copy", sa.blocks(X.shape[0], 16)):
+            sram.store(O[i], sram.load(X[i]))
+        return O
+
+    with pytest.raises(ValueError, match=r"no step: the thread blocks of idle\[0\] do nothing"):
+        ROOMY.run(idle, Q, trace="idle[0]").explore()
+
+
+def test_the_command_proposes_a_smaller_n(tmp_path, monkeypatch, capsys):
+    """Where a trace cannot hold the values; and the backward pass does not take the name of the forward pass."""
+    monkeypatch.chdir(tmp_path)
+    sizes = ["--algorithms", "flash2", "--d", "8", "--br", "32", "--bc", "32"]
+    assert cli(["explore", "--n", "64", "--backward", *sizes]) == 0
+    assert capsys.readouterr().out.startswith("explore-flash2-backward.html: ")
+    monkeypatch.setattr("simattn.hierarchy.interpret.tracer.MOST_VALUES", 1000)
+    assert cli(["explore", "--n", "256", *sizes]) == 1
+    assert capsys.readouterr().err.endswith(": give --n 64\n")

@@ -9,6 +9,7 @@ from rich.console import Console
 from ..explorer.explorer import Explorer, explore
 from ..explorer.stills import save_gif, save_stills
 from ..hierarchy.catalogue import machine as catalogue_machine
+from ..hierarchy.interpret.tracer import LESS
 from ..hierarchy.trace import Tracing
 from ..reference.problem import Problem
 from ..text.files import refuse_unwritable
@@ -23,6 +24,7 @@ from .functions import algorithm
 from .options import Causal, Nq, Seed, names, whole
 
 MINUTE = 60.0
+ENOUGH = 2048  # keys, whose values a trace can hold
 HEAD = "*[][0]"  # the page shows one head
 
 
@@ -58,16 +60,19 @@ def command(
     work = estimate(known, problem, gpu, backward=backward, Br=br, Bc=bc)
     if work.beyond_memory() or work.seconds > MINUTE:
         took = f"about {time_text(work.seconds)}" if not work.beyond_memory() else "more memory than there is"
-        raise ValueError(f"--n {n}: that takes {took}; give --n {max(64, n // 4)}, which shows the same")
-    path = refuse_unwritable(output or Path(f"explore-{'-'.join(x.name for x in known)}.html"), "--output")
+        raise ValueError(f"--n {n}: that takes {took}; give --n {_smaller(n)}, which shows the same")
+    pass_name = "-backward" if backward else ""
+    path = refuse_unwritable(output or Path(f"explore-{'-'.join(x.name for x in known)}{pass_name}.html"), "--output")
     if gif is not None:
         refuse_unwritable(gif, "--gif")
+    if figures is not None:
+        _folder(figures)
     with Patient(len(known) + 2, Console(stderr=True)) as progress:
         compared = compare(
             gpu, asked, *draw(problem, seed), causal=causal, backward=backward, Br=br, Bc=bc, trace=Tracing(HEAD, values=True),
             progress=progress,
         )  # fmt: skip
-    page = _page(compared)
+    page = _page(compared, n)
     page.save(path)
     typer.echo(f"{path}: {bytes_text(len(page.html.encode()))}; open it in a browser")
     if gif is not None:
@@ -77,10 +82,24 @@ def command(
         typer.echo(f"{figures}: {len(save_stills(page.panels, page.tour, figures))} stills")
 
 
-def _page(compared: Comparison) -> Explorer:
+def _smaller(n: int) -> int:
+    return max(64, min(n // 4, ENOUGH))
+
+
+def _folder(path: Path) -> None:
+    """Make a folder, or raise ValueError where nothing can be written to it."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"--figures {path}: no folder can be made there ({error.strerror})") from None
+    refuse_unwritable(path / "01.svg", "--figures")
+
+
+def _page(compared: Comparison, n: int) -> Explorer:
     """The page of what ran; what did not is said."""
     for row in compared.results:
         if row.failure:
-            typer.echo(f"simattn: {row.algorithm}: {row.failure}", err=True)
+            failure = row.failure.replace(LESS, f"give --n {_smaller(n)}")
+            typer.echo(f"simattn: {row.algorithm}: {failure}", err=True)
             raise typer.Exit(1)
     return explore(*(row.run for row in compared.results if row.run))

@@ -37,6 +37,11 @@ class Explorer:
                 )
         self.title = " and ".join(run.algorithm for run in runs)
         self.panels: list[dict[str, Any]] = [panel(run.trace, list(run.outputs)) for run in runs if run.trace is not None]
+        for run, shown in zip(runs, self.panels, strict=True):
+            if not shown["steps"]:
+                raise ValueError(
+                    f"the trace of {run.algorithm} has no step: the thread blocks of {shown['select']} do nothing; trace others"
+                )
         self.tour = tour(self.panels)
         self.html = page(self.title, {"panels": self.panels, "tour": self.tour}, __version__)
         if len(self.html) > LARGEST:

@@ -173,5 +173,6 @@ def numbers(x: Array | None) -> list[Any] | None:
 
 
 def rounded(x: Iterable[Any]) -> list[Any]:
-    """To four digits; what JSON has no number for, as text."""
-    return [float(f"{float(v):.4g}") if np.isfinite(float(v)) else str(float(v)) for v in x]
+    """To four digits; what JSON has no number for, as text: the largest float64 rounds to infinity."""
+    texts = [f"{float(v):.4g}" for v in x]
+    return [float(text) if np.isfinite(float(text)) else text for text in texts]

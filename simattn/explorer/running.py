@@ -52,4 +52,5 @@ class Running:
 
 
 def _row(x: Array) -> list[Any]:
-    return [float(f"{float(v):.4g}") if np.isfinite(float(v)) else None for v in x[0, :COLUMNS]]
+    rounded = (float(f"{float(v):.4g}") for v in x[0, :COLUMNS])
+    return [v if np.isfinite(v) else None for v in rounded]

@@ -16,6 +16,8 @@ class Player {
       document.getElementById("panels").append(root);
       return new View(root, model, this.models, wide);
     });
+    const most = Math.max(...this.models.map((model) => model.blocks.length));
+    this.lead = this.models.findIndex((model) => model.blocks.length === most); // the run whose thread blocks the slider names
     this.tour = data.tour;
     this.heat = false;
     this.speed = SPEEDS.indexOf(1);
@@ -46,8 +48,7 @@ class Player {
     this.when = bytes.map((b, t) => 0.6 * ((b - base) / span) + (0.4 * (t + 1)) / this.ticks.length);
     const scrub = this.by("scrub");
     scrub.max = Math.max(0, this.ticks.length - 1);
-    const most = Math.max(...this.models.map((model) => model.blocks.length));
-    this.by("blocks").max = Math.max(0, most - 1);
+    this.by("blocks").max = this.models[this.lead].blocks.length - 1;
   }
 
   go(tick) {
@@ -63,12 +64,14 @@ class Player {
     const moved = this.models.map((m) => bytesText(m.totals[HBM_READ] + m.totals[HBM_WRITE]));
     this.by("scrub").setAttribute("aria-valuetext", `step ${this.tick + 1} of ${this.ticks.length}, ${moved.join(" and ")} moved`);
     this.by("where").textContent = `step ${(this.tick + 1).toLocaleString("en")} of ${this.ticks.length.toLocaleString("en")}`;
-    if (this.order === "sequence" && this.views[0].step !== undefined) {
-      this.block = this.models[0].blockOf[this.views[0].step];
+    const lead = this.models[this.lead];
+    if (this.order === "sequence") {
+      this.block = lead.blockOf[this.views[this.lead].step];
       this.by("blocks").value = this.block;
     }
-    const block = this.models[0].blocks[Math.min(this.block, this.models[0].blocks.length - 1)];
-    if (block) this.by("block-name").textContent = `${this.models[0].data.kernels[block.kernel]} ${block.number}`;
+    const block = lead.blocks[this.block], name = `${lead.data.kernels[block.kernel]} ${block.number}`;
+    this.by("block-name").textContent = name;
+    this.by("blocks").setAttribute("aria-valuetext", name);
     document.body.dataset.tick = this.tick;
   }
 
@@ -76,7 +79,7 @@ class Player {
     this.playing = on && this.ticks.length > 1;
     this.by("play").textContent = this.playing ? "Pause" : "Play";
     this.by("play").setAttribute("aria-pressed", String(Boolean(this.playing)));
-    document.getElementById("panels").setAttribute("aria-live", this.playing ? "off" : "polite");
+    this.views.forEach((view) => view.find("step").setAttribute("aria-live", this.playing ? "off" : "polite"));
     if (!this.playing) return;
     if (this.tick >= this.ticks.length - 1) this.go(0);
     this.leaveTour();
@@ -105,12 +108,12 @@ class Player {
     this.play(false);
     this.leaveTour();
     if (this.order === "block") return this.choose(this.block + direction);
+    const lead = this.models[this.lead], moves = (tick) => this.ticks[tick][this.lead] !== this.ticks[tick - 1][this.lead];
     const begins = (tick) => {
-      const frame = this.models[0].frames[this.ticks[tick][0]] || [];
-      return frame.some((s) => s === this.models[0].blocks[this.models[0].blockOf[s]].first);
+      return lead.frames[this.ticks[tick][this.lead]].some((s) => s === lead.blocks[lead.blockOf[s]].first);
     };
     let tick = this.tick + direction;
-    while (tick > 0 && tick < this.ticks.length - 1 && !(begins(tick) && this.ticks[tick][0] !== this.ticks[tick - 1][0])) tick += direction;
+    while (tick > 0 && tick < this.ticks.length - 1 && !(begins(tick) && moves(tick))) tick += direction;
     this.go(tick);
   }
 
@@ -120,8 +123,8 @@ class Player {
     if (this.order === "block") this.arrange(), this.go(0);
     else if (this.order === "waves") this.draw();
     else {
-      const first = this.models[0].blocks[this.block].first;
-      this.go(this.ticks.findIndex((tick) => tick[0] === first));
+      const first = this.models[this.lead].blocks[this.block].first;
+      this.go(this.ticks.findIndex((tick) => tick[this.lead] === first));
     }
   }
 
@@ -162,6 +165,7 @@ class Player {
 
   leaveTour() {
     this.stop = null;
+    if (this.by("tour").contains(document.activeElement)) this.by("begin-tour").focus();
     this.by("tour").hidden = true;
   }
 
@@ -196,7 +200,8 @@ class Player {
       "?": () => (this.by("keys").open = !this.by("keys").open),
     };
     document.addEventListener("keydown", (event) => {
-      const taken = event.target.matches("input, select, textarea") || (event.key === " " && event.target.matches("button, summary"));
+      const moves = /^(Arrow|Home|End)/.test(event.key); // the keys of a slider
+      const taken = event.target.matches(moves ? "input, select" : event.key === " " ? "button, summary, select" : "select");
       if (taken || event.ctrlKey || event.metaKey || event.altKey || !(event.key in keys)) return;
       event.preventDefault();
       keys[event.key]();

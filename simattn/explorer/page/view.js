@@ -32,7 +32,7 @@ class View {
           pre.append(row);
         });
     });
-    if (!this.rows.size) pre.textContent = "The source is not to be had.";
+    if (!this.rows.size) pre.textContent = "There is no source to show: the function was not read from a file or a notebook.";
   }
 
   update(block, heat) {
@@ -77,7 +77,7 @@ class View {
     this.text("sram", `${bytesText(used)} of ${bytesText(sram)}, peak so far ${bytesText(model.peak)}`);
     this.find("sram").dataset.bytes = used;
     this.find("sram").dataset.peak = model.peak;
-    const list = this.find("tiles");
+    const list = this.find("tiles"), focused = list.contains(document.activeElement) && document.activeElement.dataset.tile;
     list.replaceChildren(...live.map(([name, bytes], k) => {
       const button = document.createElement("button");
       button.type = "button";
@@ -94,6 +94,7 @@ class View {
       };
       return button;
     }));
+    if (focused) [...list.children].find((button) => button.dataset.tile === focused)?.focus();
   }
 
   updateLine(s) {

@@ -113,7 +113,7 @@ class Tracer(Reader):
         kept.values = [None if x is None else _of_head(x, where) for x in tiles]
         self._nbytes += sum(x.nbytes for x in kept.values if x is not None)
         if self._nbytes > MOST_VALUES:
-            raise RecordingTooLarge(f"the values of {self._tracing.select} take more than {MOST_VALUES >> 20} MiB: {_LESS}")
+            raise RecordingTooLarge(f"the values of {self._tracing.select} take more than {MOST_VALUES >> 20} MiB: {LESS}")
 
     def trace(self, algorithm: str, device: Device) -> Trace:
         """The trace of the whole run. ValueError where nothing was selected."""
@@ -132,7 +132,7 @@ class Tracer(Reader):
     def _keep(self, what: Kept | Launched, steps: int) -> None:
         if self._held + steps > IN_MEMORY and self._kept:
             if self._tracing.values:
-                raise RecordingTooLarge(f"{self._tracing.select} takes more than {IN_MEMORY:,} steps with their values: {_LESS}")
+                raise RecordingTooLarge(f"{self._tracing.select} takes more than {IN_MEMORY:,} steps with their values: {LESS}")
             self._spill()
         self._kept.append(what)
         self._held += steps
@@ -193,7 +193,7 @@ class Tracer(Reader):
                 number += 1
 
 
-_LESS = "take a shorter sequence, or select fewer thread blocks or heads, as trace=sa.Tracing('flash2[0][0]', values=True)"
+LESS = "take a shorter sequence, or select fewer thread blocks or heads, as trace=sa.Tracing('flash2[0][0]', values=True)"
 
 
 def _steps_of(kept: Kept, number: int, total: list[int]) -> Iterator[Step]:
