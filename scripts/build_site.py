@@ -16,7 +16,10 @@ from simattn.cli.app import app
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build" / "site"
 PAGES, HTML = BUILD / "pages", BUILD / "html"
-EXPLORER = '```{raw} html\n<iframe class="explorer" src="explorer.html" title="naive and flash2, step by step"></iframe>\n```'
+EXPLORER = """```{raw} html
+<iframe class="explorer" src="explorer.html" title="naive and flash2, step by step"></iframe>
+<p><a href="explorer.html">The explorer on a page of its own</a></p>
+```"""
 
 
 def lay() -> None:
@@ -28,15 +31,18 @@ def lay() -> None:
         shutil.copytree(ROOT / folder, PAGES / folder, ignore=skip)
     for page in ("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "LICENSE"):
         shutil.copy2(ROOT / page, PAGES / page)
-    if (PAGES / "notebooks" / "solutions").is_dir():
+    solved = (PAGES / "notebooks" / "solutions").is_dir()
+    if solved:
         write("notebooks/solutions/index.md", "# Solutions\n\n```{toctree}\n:glob:\n\n[0-9]*\n```\n")
+    course = PAGES / "notebooks" / "README.md"  # a folder has no page of its own
+    course.write_text(course.read_text(encoding="utf-8").replace("](solutions)", "](solutions/index.md)"), encoding="utf-8")
     for name, text in pages().items():
         write(f"api/{name}", text)
     fill("kernels.md", words=words_of_a_run(), sheet=sheet())
     fill("sources.md", claims=table())
     if missing := uncited((PAGES / "sources.md").read_text(encoding="utf-8"), ROOT / "simattn"):
         raise LookupError(f"docs/site/sources.md does not list {sorted(missing)}")
-    fill("index.md", explorer=explorer())
+    fill("index.md", explorer=explorer(), solutions="notebooks/solutions/index" if solved else "")
 
 
 def write(name: str, text: str) -> None:
@@ -61,7 +67,8 @@ def explorer() -> str:
     """The explorer of the front page, made by `simattn explore`."""
     if "explore" not in {command.name for command in app.registered_commands}:
         return ""
-    file = PAGES / "explorer.html"
+    file = PAGES / "extra" / "explorer.html"
+    file.parent.mkdir()
     subprocess.run([sys.executable, "-m", "simattn", "explore", "--algorithms", "naive,flash2", "--output", str(file)], check=True)
     return EXPLORER
 

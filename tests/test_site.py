@@ -1,5 +1,6 @@
 """The built site works from a disk, without a network: `make docs` builds it. SIMATTN_SITE names another folder of it."""
 
+import inspect
 import json
 import os
 import runpy
@@ -96,6 +97,19 @@ def test_formulas_are_drawn(browser):
 
 
 @built
+def test_the_front_page_holds_the_explorer(browser):
+    """The explorer on the front page names both algorithms, and there is a link to it alone."""
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    visit(browser, "index.html")
+    assert browser.find_element(By.LINK_TEXT, "The explorer on a page of its own")
+    browser.switch_to.frame(browser.find_element(By.CSS_SELECTOR, "iframe.explorer"))
+    WebDriverWait(browser, 20).until(lambda browser: "naive and flash2" in browser.find_element(By.TAG_NAME, "body").text)
+    browser.switch_to.default_content()
+
+
+@built
 def test_the_search_finds_a_word_from_the_disk(browser):
     """The site's search, which has no server, finds the pages on softmax."""
     from selenium.webdriver.common.by import By
@@ -136,17 +150,20 @@ def test_the_cheat_sheet_has_every_word_and_what_it_costs():
 
 
 def test_every_public_name_has_its_page_in_the_reference():
-    """Each name of `sa`, each algorithm and each name of `sa.gpu` is described once."""
+    """Each name of `sa`, and each of the packages in it, is described once."""
     import simattn as sa
 
     text = "\n".join(script("site_api")["pages"]().values())
     for name in sa.__all__:
-        if name != "gpu":
-            assert text.count(f":: simattn.{name}\n") == 1, name
-    assert all(f":: simattn.gpu.{name}\n" in text for name in sa.gpu.__all__)
+        found = getattr(sa, name)
+        for path in (f"{name}.{inner}" for inner in found.__all__) if inspect.ismodule(found) else (name,):
+            assert text.count(f":: simattn.{path}\n") == 1, path
 
 
 def test_the_papers_that_are_cited_are_listed():
     """The page of sources lists every paper that the package or its documents cite."""
     page = (ROOT / "docs" / "site" / "sources.md").read_text(encoding="utf-8")
+    claims = script("site_claims")["table"]().splitlines()[2:]
+    assert len(claims) >= 32
+    assert sum("arXiv" in claim for claim in claims) > 3
     assert script("site_claims")["uncited"](page, ROOT / "simattn") == set()

@@ -2,6 +2,7 @@
 
 import re
 from importlib.util import find_spec
+from pathlib import Path
 
 from docutils import nodes
 from sphinx import addnodes
@@ -14,10 +15,9 @@ copyright = author
 version = release = simattn.__version__
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.mathjax", "sphinx.ext.viewcode"]
-exclude_patterns = ["conf.py", "static", "simattn/**/*.md"]
+exclude_patterns = ["conf.py", "extra", "static", "simattn/**/*.md"]
 root_doc = "index"
 smartquotes = False
-suppress_warnings = ["toc.empty_glob"]  # solutions and translations may not be there
 
 # Pages execute as they are built: an error in one is an error of the build.
 nb_execution_mode = "force"
@@ -25,6 +25,7 @@ nb_execution_raise_on_error = True
 nb_execution_timeout = 240
 nb_execution_show_tb = True
 nb_merge_streams = True
+nb_eval_name_regex = r"^[^\n]+$"  # an answer may hold any expression of its page's names
 nb_ipywidgets_js = {}  # it would come from a CDN, and no page has a widget
 nb_execution_excludepatterns = [] if find_spec("torch") else ["notebooks/*real_kernels*"]
 myst_enable_extensions = ["amsmath", "dollarmath"]
@@ -33,6 +34,7 @@ myst_heading_anchors = 3
 html_theme = "furo"
 html_title = f"simattn {release}"
 html_static_path = ["static"]
+html_extra_path = ["extra"] if Path("extra").is_dir() else []  # the explorer
 html_css_files = ["simattn.css"]
 html_copy_source = False
 html_show_sourcelink = False
