@@ -54,6 +54,15 @@ def test_a_link_is_written_through(tmp_path):
     assert (tmp_path / "file").read_text() == "new"
 
 
+@pytest.mark.skipif(WINDOWS, reason="Windows has no such files")
+def test_a_device_is_not_replaced(tmp_path):
+    """A pipe, as /dev/null would be to one who may write to its folder: it stays what it is."""
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="pipe was not written: that is a device, not a file"), replacing(tmp_path / "pipe") as part:
+        part.write_text("new")
+    assert (tmp_path / "pipe").is_fifo()
+
+
 def test_a_full_disk_loses_nothing(tmp_path):
     """A figure that the system refuses to write whole: one line, exit 2, the old figure as it was, and nothing beside it."""
     resource = pytest.importorskip("resource", reason="Windows has no limit on the size of a file")

@@ -270,6 +270,14 @@ def test_a_damaged_line_is_named(saved, tmp_path, damage):
         list(sa.load_trace(path))
 
 
+def test_a_trace_that_ends_early_is_refused(saved, tmp_path):
+    """Cut at the end of a line, where every line that is left can be read."""
+    path = tmp_path / "short.json"
+    path.write_text("\n".join(saved[0].read_text().splitlines()[:30]))
+    with pytest.raises(ValueError, match=r"short\.json ends early: it has \d+ of \d+ steps"):
+        list(sa.load_trace(path))
+
+
 def test_a_trace_that_cannot_be_written_leaves_what_was_there(saved, tmp_path, monkeypatch):
     """Whole, and nothing beside it."""
     path = tmp_path / "kept.json"

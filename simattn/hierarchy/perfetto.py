@@ -70,6 +70,7 @@ def read(path: Path) -> tuple[Header, dict[str, Traced], Lines]:
         raise ValueError(wrong) from None
 
     def lines() -> Iterator[tuple[int, Plain]]:
+        found = 0
         with path.open(encoding="utf-8") as file:
             for number, line in enumerate(file, 1):
                 if number == 1 or line.startswith("]"):
@@ -80,7 +81,10 @@ def read(path: Path) -> tuple[Header, dict[str, Traced], Lines]:
                 except (ValueError, KeyError, TypeError, AttributeError):
                     raise ValueError(f"{path}, line {number}: not an event of a trace; save it again") from None
                 if step is not None:
+                    found += 1
                     yield number, step
+        if found != header.steps:
+            raise ValueError(f"{path} ends early: it has {found:,} of {header.steps:,} steps; save it again")
 
     return header, arrays, lines
 

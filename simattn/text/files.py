@@ -14,6 +14,8 @@ def replacing(path: str | Path) -> Iterator[Path]:
     Whatever ends the block early (an error, Ctrl-C, a full disk) leaves what was there before, and nothing beside it. OSError names `path`.
     """
     target = Path(path).resolve()
+    if target.exists() and not target.is_file() and not target.is_dir():
+        raise OSError(f"{path} was not written: that is a device, not a file")
     part = _part(target)
     try:
         yield part
