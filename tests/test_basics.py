@@ -123,7 +123,7 @@ def test_a_product_moves_what_the_bound_allows():
     ("message", "run"),
     [
         (r"A \(4, 32\), B \(64, 4\): A has 32 columns, so B must have 32 rows", (sa.tiled_matmul, (4, 32), (64, 4))),
-        (r"gamma has shape \(1, 3\): X \(4, 5\) takes one number a column, \(5,\)", (sa.layer_norm, (4, 5), (3,), (5,))),
+        (r"gamma has shape \(1, 3\): X \(4, 5\) takes one number for each column, \(5,\)", (sa.layer_norm, (4, 5), (3,), (5,))),
         (r"beta has shape \(5, 1\)", (sa.layer_norm, (4, 5), (5,), (5, 1))),
     ],
 )

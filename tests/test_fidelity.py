@@ -291,7 +291,7 @@ def test_memory_tells_variants_apart():
 
 
 @pytest.mark.parametrize(
-    ("content", "said"), [("{", "is no JSON"), ("[]", "holds no measurements"), ('{"rows": []}', "holds no measurements")]
+    ("content", "said"), [("{", "is not valid JSON"), ("[]", "holds no measurements"), ('{"rows": []}', "holds no measurements")]
 )
 def test_a_file_without_measurements_says_so(tmp_path, content, said):
     """A broken or other file: one line, exit 2."""

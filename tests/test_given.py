@@ -253,7 +253,7 @@ def test_heads_that_share_an_array_race_as_thread_blocks_do(words):
 ADDS = {
     "read-only": lambda sram, X, A, B: sram.atomic_add(X, sram.load(X)),
     "must be equal": lambda sram, X, A, B: sram.atomic_add(A[0:2], sram.load(X)),
-    "no tile": lambda sram, X, A, B: sram.atomic_add(A, 1.0),
+    "not a tile": lambda sram, X, A, B: sram.atomic_add(A, 1.0),
     "bool": lambda sram, X, A, B: sram.atomic_add(A, sram.load(X) > 0),
     "B.*bool": lambda sram, X, A, B: sram.atomic_add(B, sram.load(X)),
     "atomic_add.*B": lambda sram, X, A, B: sram.atomic_add(B, sram.load(X) > 0),
@@ -545,7 +545,7 @@ def test_a_launch_like_K_cannot_load_Q(before, whole):
 
 
 KEEP_APART = {
-    r"store into S: its heads are shared.*atomic_add": (False, lambda sram, A, S, x: sram.store(S, x)),
+    r"store into S: several heads share it.*atomic_add": (False, lambda sram, A, S, x: sram.store(S, x)),
     r"store into A: .*several of its heads": (True, lambda sram, A, S, x: sram.store(A, x)),
     r"atomic_add to A: .*several of its heads": (True, lambda sram, A, S, x: sram.atomic_add(A, x)),
     r"random": (True, lambda sram, A, S, x: sram.store(S, sram.random(slice(0, 4), slice(0, 4), 0))),

@@ -193,14 +193,14 @@ def changed(lines, path, value):
 
 LOAD, STORE, PRODUCT = [3, 0], [3, -1], [3, 6]  # of the first thread block
 HOSTILE = {
-    "another format": ([0, "format"], "pickle", "no recording"),
+    "another format": ([0, "format"], "pickle", "not a recording"),
     "a later version": ([0, "version"], 2, "version 2"),
     "no machine": ([0, "machine"], None, "machine is missing"),
     "a machine with unknown figures": ([0, "machine"], {"name": "x", "sram": 1 << 20, "cores": 4}, "cores"),
     "a machine without capacity": ([0, "machine", "sram"], -1, "sram"),
     "too small a machine": ([0, "machine", "sram"], 64, "live"),
     "more programs": ([0, "programs"], 7, "missing"),
-    "a huge number of programs": ([0, "programs"], 10**12, "cannot stand"),
+    "a huge number of programs": ([0, "programs"], 10**12, "unexpected place"),
     "an unknown operation": ([*LOAD, 0], "system", "unknown operation 'system'"),
     "an attribute of NumPy": ([*PRODUCT, 0], "load_library", "unknown operation"),
     "a region outside": ([*LOAD, 2], [{"region": ["Q", [0, 99, 1], [0, 4, 1]]}], r""),
@@ -216,7 +216,7 @@ HOSTILE = {
     "an array twice": ([1, "arrays", 1, 0], "O", "already"),
     "an output that nobody made": ([1, "outputs"], ["Q"], "Q"),
     "no output": ([1, "outputs"], [], "no array"),
-    "a place that is not listed": ([*LOAD, 3], 10**6, "cannot stand"),
+    "a place that is not listed": ([*LOAD, 3], 10**6, "unexpected place"),
     "an operand of an unknown kind": ([*PRODUCT, 2], [{"code": "x"}, 1], "unknown operand"),
     "two kinds in one": ([*PRODUCT, 2], [{"number": 1.0, "range": [0, 1, 1]}, 1], ""),
     "too many operands": ([*PRODUCT, 2], [0, 0, 0, 0], ""),
@@ -224,11 +224,11 @@ HOSTILE = {
     "a parameter that is no number": ([*LOAD, 1], [[1]], "parameters"),
     "a launch of unknown heads": ([2, "like"], "Z", "unknown array 'Z'"),
     "fewer thread blocks": ([2, "blocks"], 1, ""),
-    "no algorithm's name": ([0, "algorithm"], 7, "cannot stand"),
-    "too many leading arrays": ([0, "leading"], 9, "cannot stand"),
+    "no algorithm's name": ([0, "algorithm"], 7, "unexpected place"),
+    "too many leading arrays": ([0, "leading"], 9, "unexpected place"),
     "a shape of zero": ([0, "given", "Q", "shape"], [0, 4], "spec of shape"),
     "heads that do not share": ([0, "given", "Q", "shape"], [1, 3, 8, 4], ""),
-    "a name that is no text": ([1, "arrays", 0, 0], 5, "cannot stand"),
+    "a name that is no text": ([1, "arrays", 0, 0], 5, "unexpected place"),
 }
 
 

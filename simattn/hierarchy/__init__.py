@@ -1,1 +1,1 @@
-"""The machine: HBM, SRAM, thread blocks, counts. Nothing here knows attention, but for the names of the lane axes."""
+"""The machine: HBM, SRAM, thread blocks and counts. Nothing here knows attention, except the names of the lane axes."""

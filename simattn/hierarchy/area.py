@@ -1,4 +1,4 @@
-"""What was touched of an array in HBM, by boxes: a range an axis."""
+"""The parts of an HBM array that were touched, as boxes: one range for each axis."""
 
 from bisect import bisect_left, insort
 from collections.abc import Iterator, Sequence
@@ -11,7 +11,7 @@ Box = tuple[Interval, ...]
 
 
 def boxes(axes: Sequence[int | range]) -> Iterator[Box]:
-    """The boxes that a region is: one, unless it leaves elements out between."""
+    """The boxes that make up a region: one, unless the region skips elements."""
     parts = []
     for axis in axes:
         if isinstance(axis, int):
@@ -38,7 +38,7 @@ class Area:
         return bool(self._starts)
 
     def add(self, box: Box) -> None:
-        """Add a box of as many axes as all the others."""
+        """Add a box with the same number of axes as the others."""
         if box in self._seen:
             return
         self._seen.add(box)
@@ -98,7 +98,7 @@ def gaps(areas: Sequence[Area], box: Box) -> Iterator[Box]:
 
 
 def unwritten(name: str, written: Area, places: Sequence[Box]) -> str | None:
-    """How much of these boxes is not written, and the first slice of that; None if all of it is."""
+    """The number of elements of these boxes that are not written, and the first such slice; None if everything is written."""
     found = sorted(gap for box in places for gap in gaps([written], box))
     if not found:
         return None

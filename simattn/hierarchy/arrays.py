@@ -1,4 +1,4 @@
-"""Arrays as they are given to a run: checked, and copied."""
+"""The arrays that are passed to a run, checked and copied."""
 
 import itertools
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ ALIGNMENT = 64
 
 
 def checked(name: str, given: Array | ArraySpec, values: bool) -> Array | ArraySpec:
-    """An array as HBM holds it; TypeError or ValueError for another. values: whether a spec will not do."""
+    """An array in the form that HBM stores; TypeError or ValueError if it cannot be stored. values: whether a spec is refused."""
     if isinstance(given, ArraySpec) and values:
         raise TypeError(f"{name} is a spec, which has no values: give an array, or count with machine.count")
     x = given if isinstance(given, ArraySpec) else array(name, given, boolean=True)
@@ -27,9 +27,8 @@ def checked(name: str, given: Array | ArraySpec, values: bool) -> Array | ArrayS
 
 
 def copied(arrays: Mapping[str, Any]) -> dict[str, Array]:
-    """Read-only copies, which the caller cannot reach. They lie in one block, for several large ones would go back to the
-    operating system after each run, and their pages be faulted in again at the next.
-    """
+    """Read-only copies that the caller cannot reach. They share one block of memory: several large blocks would be returned to the
+    operating system after each run, and the next run would fault their pages in again."""
     ends = list(itertools.accumulate(-(-x.nbytes // ALIGNMENT) * ALIGNMENT for x in arrays.values()))
     block = np.empty(ends[-1] if ends else 0, np.uint8)
     copies = {}
@@ -42,5 +41,5 @@ def copied(arrays: Mapping[str, Any]) -> dict[str, Array]:
 
 
 def shapes(arrays: Mapping[str, Any]) -> str:
-    """For a message."""
+    """The shapes, as text for a message."""
     return ", ".join(f"{name} {x.shape}" for name, x in arrays.items())

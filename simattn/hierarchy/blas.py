@@ -12,7 +12,8 @@ _lock = threading.Lock()
 
 
 class _Library:
-    """A BLAS library, and the runs that want one thread of it. Its number of threads is the process's; or, with OpenMP, a thread's own."""
+    """A BLAS library, and the runs that want it to use one thread. Its number of threads belongs to the process or, with OpenMP, to
+    the calling thread."""
 
     def __init__(self, controller: Any) -> None:
         self._controller = controller
@@ -27,7 +28,7 @@ class _Library:
         self._set(1)
 
     def release(self, run: object) -> None:
-        """Put back what was, if no other run is left, and if nobody has set another number meanwhile."""
+        """Restore the previous number of threads, if no other run is left and nobody has changed it in the meantime."""
         scope = self._scope()
         users = self._users.get(scope, set())
         users.discard(run)
@@ -49,7 +50,8 @@ class _Library:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """One BLAS thread within; when the last run that asked for it ends, however it ends, BLAS has its threads again."""
+    """BLAS uses one thread in this context. When the last run that asked for it ends, even by an error, BLAS gets its threads
+    back."""
     run = object()
     try:
         with _lock:
@@ -64,6 +66,6 @@ def one_thread() -> Iterator[None]:
 
 @cache
 def _libraries() -> list[_Library]:
-    """The BLAS libraries of this process. To find them takes longer than a small run, and NumPy has loaded its own by now."""
+    """The BLAS libraries of this process. Finding them takes longer than a small run, and NumPy has already loaded its own."""
     found = ThreadpoolController().select(user_api="blas").lib_controllers
     return [_Library(controller) for controller in found if controller.num_threads is not None]

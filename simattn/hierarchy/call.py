@@ -56,7 +56,8 @@ class Call:
         return any(option in self.options for option in asked) or not asked
 
     def tries(self) -> Iterator[dict[str, Any]]:
-        """The options with each choice of block sizes: those that were given, or 128, 64, 32, 16 for all that the algorithm takes."""
+        """The options for each choice of block sizes: the given sizes, or 128, 64, 32 and 16 for every block size of the
+        algorithm."""
         if self._blocks_given(self.asked):
             yield self.options
         else:
@@ -70,7 +71,8 @@ class Call:
         return Arrangement.of(positional, keywords, self.pack, values=values)
 
     def given(self) -> tuple[dict[str, Given], int]:
-        """What a recording of this call must be given again: specs, and the integers that steer; and how many come by position."""
+        """What a recording of this call needs when it runs again: specs, the integers that the program depends on, and the number
+        of positional arguments."""
 
         def spec(x: Any) -> Given:
             if isinstance(x, Pool):
@@ -84,7 +86,7 @@ class Call:
         return leading | {name: spec(x) for name, x in self.options.items() if isinstance(x, GIVEN)}, len(leading)
 
     def run(self, gpu: Any, seen: dict[str, Any], options: dict[str, Any], group: int) -> Any:
-        """Call the algorithm with what a group of lanes sees in place of arrays."""
+        """Call the algorithm with the parts of the arrays that a group of lanes sees."""
         if self.pack:
             options = options | {"group": group}
         args = (seen.get(name, x) for name, x in zip(self.names, self.args, strict=True))
@@ -106,7 +108,7 @@ def _plain(algorithm: Any) -> Any:
 def _bind(algorithm: Any, signature: inspect.Signature, args: tuple[Any, ...], options: dict[str, Any], pack: bool) -> list[str]:
     """The parameter names of the positional arguments; TypeError for arguments that the algorithm does not take.
 
-    An algorithm may say what its **options are, in an attribute `options`, and what others call them, in `synonyms`.
+    An algorithm may name its **options in an attribute `options`, and other names for them in `synonyms`.
     """
     name, plain = _name(algorithm), _plain(algorithm)
     passed_on = next((p.name for p in signature.parameters.values() if p.kind is VAR_KEYWORD), None)
@@ -126,7 +128,7 @@ def _bind(algorithm: Any, signature: inspect.Signature, args: tuple[Any, ...], o
 
 
 def _check_arrays(signature: inspect.Signature, positional: dict[str, Any], options: dict[str, Any]) -> None:
-    """TypeError for what is no array where the algorithm says that it takes one, and for a positional list or tensor."""
+    """Raise a TypeError if a parameter that needs an array gets something else, or if a list or tensor is passed by position."""
     declared = {p.name for p in signature.parameters.values() if p.annotation is HbmArray}
     for name, x in {**positional, **options}.items():
         alike = name in positional and (isinstance(x, list | tuple) or (hasattr(x, "__array__") and not isinstance(x, np.generic)))
@@ -135,11 +137,11 @@ def _check_arrays(signature: inspect.Signature, positional: dict[str, Any], opti
 
 
 def _bare(signature: inspect.Signature) -> inspect.Signature:
-    """Without types, for a message."""
+    """The signature without types, for a message."""
     bare = [p.replace(annotation=p.empty) for p in signature.parameters.values()]
     return signature.replace(parameters=bare, return_annotation=signature.empty)
 
 
 def _spread(parameters: list[inspect.Parameter], n: int) -> list[tuple[int, inspect.Parameter]]:
-    """The parameter that takes each of n positional arguments, and its number within it."""
+    """The parameter that takes each of n positional arguments, and the argument's position within that parameter."""
     return [(max(0, i - len(parameters) + 1), parameters[min(i, len(parameters) - 1)]) for i in range(n)]

@@ -23,7 +23,7 @@ def machines() -> list[Machine]:
 
 
 def machine(name: str) -> Machine:
-    """A GPU of the catalogue, as a two-level machine: SRAM over HBM. ValueError for a name that is not in it.
+    """A GPU of the catalogue, as a two-level machine: SRAM over HBM. An unknown name raises a ValueError.
 
     >>> h100 = sa.machine("h100-sxm")
     >>> h100.sms, h100.sram // sa.KiB

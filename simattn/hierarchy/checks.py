@@ -1,6 +1,6 @@
-"""What is given, checked at the door: each error names the argument, its value and the remedy, in one line.
+"""Checks of arguments at the public functions: each error names the argument, its value and the remedy, in one line.
 
-A value of a wrong kind is a TypeError, one out of range a ValueError.
+A value of the wrong kind raises a TypeError, a value out of range a ValueError.
 """
 
 import math
@@ -25,7 +25,7 @@ def shown(x: object) -> str:
 
 
 def kind(x: object) -> str:
-    """What a value is, with its article: "a list", "an int"."""
+    """The kind of a value, with its article: "a list", "an int"."""
     if x is None:
         return "None"
     name = type(x).__name__
@@ -39,13 +39,13 @@ def instance(name: str, value: Any, of: type | tuple[type, ...], remedy: str) ->
 
 
 def flag(name: str, value: Any) -> bool:
-    """True or False, also NumPy's."""
+    """True or False, also NumPy's own."""
     instance(name, value, (bool, np.bool_), "give True or False")
     return bool(value)
 
 
 def whole(name: str, value: Any, least: int | None = None, most: int | None = None, why: str = "") -> int:
-    """A whole number from least to most, also NumPy's. why: what sets the range."""
+    """A whole number from least to most, also a NumPy integer. why: the reason for the range."""
     bounds = "" if least is None else f" from {least} on" if most is None else f" from {least} to {most}"
     if not isinstance(value, int | np.integer) or isinstance(value, bool):
         raise TypeError(f"{name}={shown(value)}: {why + '; ' if why else ''}give a whole number{bounds}, not {kind(value)}")
@@ -57,7 +57,7 @@ def whole(name: str, value: Any, least: int | None = None, most: int | None = No
 
 
 def number(name: str, value: Any, *, above: float | None = None, least: float | None = None, below: float | None = None) -> float:
-    """A finite number within bounds, also NumPy's; no bool."""
+    """A finite number within bounds, also a NumPy number, but not a bool."""
     bounds = "" if above is None else f" above {above}"
     bounds += "" if least is None else f" from {least}" + (" on" if below is None else "")
     bounds += "" if below is None else f" to below {below}"
@@ -78,12 +78,12 @@ def number(name: str, value: Any, *, above: float | None = None, least: float | 
 
 
 def optional(check: Callable[..., T], name: str, value: Any, *bounds: Any, **more: Any) -> T | None:
-    """What a check gives, or None for None."""
+    """The result of a check, or None if the value is None."""
     return None if value is None else check(name, value, *bounds, **more)
 
 
 def sides(name: str, value: Any) -> tuple[int | None, int | None]:
-    """(left, right), each a whole number from 0 on or None for no bound; None for neither."""
+    """(left, right), each a whole number from 0 on, or None for no bound. None instead of the pair means no bounds at all."""
     if value is None:
         return None, None
     remedy = "give (left, right), each a number of keys from 0 on, or None for no bound"
@@ -109,9 +109,8 @@ def named(what: str, name: Any, known: Iterable[str], elsewhere: Mapping[str, st
 def array(name: str, x: Any, *, shape: str = "", boolean: bool = False) -> Array:
     """A plain NumPy array of a storage type, in the byte order of this computer. shape: what it should have, for the message.
 
-    Only what would lose something is refused: a masked array its mask. A matrix, a memory map, another byte order or another layout
-    hold the same values, so they are taken. boolean: whether bool will do too.
-    """
+    A masked array is refused, because its mask would be lost. A matrix, a memory map, another byte order or another layout hold the
+    same values, so they are accepted. boolean: whether bool is accepted too."""
     if not isinstance(x, np.ndarray):
         raise TypeError(f"{name} is {kind(x)}: give a NumPy array{' of shape ' + shape if shape else ''}")
     if isinstance(x, np.ma.MaskedArray):

@@ -1,4 +1,5 @@
-"""What is counted: bytes that cross a level of the hierarchy, and arithmetic. Every figure is a sum over thread blocks and lanes."""
+"""What is counted: bytes that cross a level of the hierarchy, and arithmetic. Every figure is a sum over thread blocks and
+lanes."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -23,7 +24,7 @@ class Counts(Traffic):
     """The counts of one operation, thread block, kernel or run.
 
     sram_read, sram_write: bytes of operands and of results, at the tile's type.
-    matmul_flops: 2mnk a product. exps: exp, exp2, log, tanh. vector_flops: one an element of other vector work.
+    matmul_flops: 2mnk for each product. exps: exp, exp2, log, tanh. vector_flops: one for each element of other vector work.
     """
 
     sram_read: int = 0

@@ -1,4 +1,5 @@
-"""Reading a recording. Nothing in the file is trusted: it is plain data, and what it says is said again word by word to the machine."""
+"""Reading a recording. Nothing in the file is trusted: it is plain data, and the machine executes and checks every operation in it
+again."""
 
 import gzip
 import json
@@ -24,8 +25,8 @@ WHOLE = 1 << 29  # bytes of all lines
 
 
 def load_recording(path: str | Path) -> Recording:
-    """A recording that `Recording.save` wrote. RecordingError, in one line, for any other file: its counts are found anew, and what no
-    algorithm could have recorded is refused.
+    """Load a recording that `Recording.save` wrote. Any other file raises a RecordingError with a one-line message. The counts are
+    computed again, and a program that no algorithm could have recorded is refused.
 
     >>> machine.record(sa.flash2, *[sa.spec((64, 32))] * 3, Br=32, Bc=32).save("flash2.json.gz")
     >>> sa.load_recording("flash2.json.gz").run(Q, K, V).hbm_read
@@ -39,7 +40,7 @@ def load_recording(path: str | Path) -> Recording:
     except (OSError, EOFError, zlib.error) as error:
         raise RecordingError(f"{path}: not a readable recording ({_line(error)})") from None
     except (ValueError, TypeError, IndexError, KeyError, AttributeError, ArithmeticError, RuntimeError, MemoryError) as error:
-        raise RecordingError(f"{path}: no algorithm recorded this ({_line(error)})") from None
+        raise RecordingError(f"{path}: no algorithm could have recorded this ({_line(error)})") from None
 
 
 def _read(path: Path) -> Recording:
@@ -47,16 +48,16 @@ def _read(path: Path) -> Recording:
         lines = _lines(file)
         header = _object(next(lines, None), "first line")
         if header.get("format") != FORMAT:
-            raise RecordingError("no recording of simattn: record one with machine.record(...).save(file)")
+            raise RecordingError("not a recording of simattn; make one with machine.record(...).save(file)")
         if header.get("version") != VERSION:
-            raise RecordingError(f"version {header.get('version')!r} of the format; this simattn reads {VERSION}: record it anew")
+            raise RecordingError(f"version {header.get('version')!r} of the format; this simattn reads {VERSION}; record it again")
         machine = Machine(**_object(header["machine"], "machine"))
         given = {_text(name): _given(x) for name, x in _object(header["given"], "given").items()}
         places = Places([_place(x) for x in header["places"]])
         room = [MOST]
         programs = [_program(lines, len(places.places), room) for _ in range(_whole(header["programs"], 1 << 20))]
         if next(lines, None) is not None:
-            raise RecordingError("there is more in the file than its programs")
+            raise RecordingError("the file contains more than its programs")
     empty = Run(
         algorithm=_text(header["algorithm"]), machine=machine.name, outputs={}, kernels={}, tensors={}, hbm_footprint=0, blocks={},
         peeked=False,
@@ -84,7 +85,7 @@ def _lines(file: gzip.GzipFile) -> Iterator[Any]:
         try:
             yield json.loads(line, parse_constant=_refuse_constant)
         except (ValueError, RecursionError) as error:
-            raise RecordingError(f"a line that is no JSON ({_line(error)})") from None
+            raise RecordingError(f"a line is not JSON ({_line(error)})") from None
 
 
 def _program(lines: Iterator[Any], places: int, room: list[int]) -> Program:
@@ -178,11 +179,11 @@ def _whole(x: Any, most: int) -> int:
 
 
 def _refuse(x: Any) -> NoReturn:
-    raise RecordingError(f"found {str(x)[:60]!r} where it cannot stand")
+    raise RecordingError(f"found {str(x)[:60]!r} in an unexpected place")
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise RecordingError(f"{name} is no number here")
+    raise RecordingError(f"{name} is not a number here")
 
 
 def _line(error: BaseException) -> str:

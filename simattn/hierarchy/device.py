@@ -12,11 +12,10 @@ KiB = 1 << 10
 class Device:
     """A GPU as the simulator needs it. Immutable; bytes, hertz, FLOP/s.
 
-    sram: what one thread block may have live: its shared memory and the registers, which hold accumulators. hbm: device memory, None
-    for no limit. sms: streaming multiprocessors, for launch heuristics. flops: dense peak by type. sources: where each figure is
-    from. rounds_every_operation: sums and products, too, have the storage type, as in emulations that round after each operation
-    (Golden et al. 2024, arXiv 2405.02803).
-    """
+    sram: the bytes that one thread block may have live, in shared memory and in the registers that hold accumulators. hbm: device
+    memory, None for no limit. sms: the number of streaming multiprocessors, for launch heuristics. flops: dense peak by type.
+    sources: the source of each figure. rounds_every_operation: sums and products, too, have the storage type, as in emulations that
+    round after each operation (Golden et al. 2024, arXiv 2405.02803)."""
 
     name: str
     sram: int
@@ -45,5 +44,5 @@ class Device:
 
 
 def figures(device: Device) -> dict[str, Any]:
-    """What files hold of a device: everything but the sources of its figures."""
+    """The fields of a device that files store: everything except the sources of its figures."""
     return {f.name: getattr(device, f.name) for f in fields(Device) if f.name != "sources"}

@@ -1,4 +1,4 @@
-"""The types that HBM stores, the type that sums have, and rounding between them."""
+"""The types that HBM stores, the type of sums, and rounding between types."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -20,7 +20,7 @@ STORAGE: dict[str, DType] = {
 
 
 def storage_type(dtype: object) -> DType:
-    """The storage type of that name or NumPy type; TypeError if HBM has none such."""
+    """The storage type with that name or NumPy type; TypeError if HBM cannot store it."""
     if isinstance(dtype, str) and dtype in STORAGE:
         return STORAGE[dtype]
     try:
@@ -38,7 +38,7 @@ def accumulation_type(dtypes: Iterable[DType]) -> DType:
 
 
 def wide(dtype: DType) -> DType:
-    """The type to compute in: NumPy's own float16 arithmetic is slow, so what is narrow is computed in float32 and rounded."""
+    """The type to compute in. NumPy's own float16 arithmetic is slow, so narrow types are computed in float32 and rounded."""
     return FLOAT64 if dtype == FLOAT64 else FLOAT32
 
 
@@ -67,7 +67,7 @@ def round_to(x: Array, dtype: DType) -> Array:
 
 
 def scores_type(storage: DType, acc: DType | None = None) -> DType:
-    """The type in which S and P lie in HBM: the storage type, or float16 for a float8, in which no score would survive.
+    """The type in which HBM stores S and P: the storage type, or float16 if that is a float8, which is too coarse for scores.
 
     acc: where it is a float8 too, every operation rounds to it, and so does this.
     """

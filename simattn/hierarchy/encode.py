@@ -20,7 +20,7 @@ FORMAT, VERSION = "simattn recording", 1
 def write(
     path: Path, header: dict[str, Any], device: Any, given: Mapping[str, Given], programs: Sequence[Program], places: Places
 ) -> None:
-    """Write a recording; a file that was there stays until the new one is whole."""
+    """Write a recording. An existing file is replaced only when the new one is complete."""
     first = header | {
         "format": FORMAT, "version": VERSION, "machine": figures(device), "given": {name: _given(x) for name, x in given.items()},
         "places": [list(place) for place in places.places], "programs": len(programs),
@@ -47,7 +47,7 @@ def _step(step: Step) -> list[Any]:
 
 
 def operand(x: Any) -> Any:
-    """A tile is its position, a view a list, everything else an object of one key."""
+    """A tile is written as its position, a view as a list, and everything else as an object with one key."""
     if x is LANES:
         return {"lanes": True}
     if isinstance(x, Region):

@@ -31,11 +31,11 @@ class HbmOverflow(MemoryError):
 
 
 class RecordingTooLarge(MemoryError):
-    """A recording would hold more operations than it may."""
+    """A recording would exceed the largest number of operations that it may hold."""
 
 
 class RecordingError(ValueError):
-    """A file that is no recording, or one that was tampered with.
+    """A file is not a recording, or it was tampered with.
 
     >>> try:
     ...     sa.load_recording("docs/fidelity.json")
@@ -46,9 +46,9 @@ class RecordingError(ValueError):
 
 
 def unknown(kind: str, name: object, known: Iterable[str], elsewhere: Mapping[str, str] | None = None) -> str:
-    """The message for a name that nobody knows, with the nearest that somebody does.
+    """The message for an unknown name, with the nearest known one.
 
-    elsewhere: what others call it -> the known name, or a sentence that says what to do.
+    elsewhere: names used by other software -> the known name, or a sentence that says what to do.
     """
     names = list(known)
     plain = str(name).strip().lower().replace("-", "_")

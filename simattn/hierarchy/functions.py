@@ -1,4 +1,5 @@
-"""NumPy's functions of tiles that are no ufuncs: each is made of counted operations, or is one. Importing this allows them."""
+"""The NumPy functions on tiles that are not ufuncs: each is a counted operation or consists of counted operations. Importing this
+module allows them."""
 
 from collections.abc import Callable
 from functools import partial
@@ -24,7 +25,7 @@ def _transpose(a: Tile) -> Tile:
 
 def _clip(a: Any, a_min: Any = MISSING, a_max: Any = MISSING, *, min: Any = None, max: Any = None) -> Any:
     if (a_min is MISSING) != (a_max is MISSING):
-        raise TypeError("np.clip takes both bounds, as np.clip(x, 0, None); None is no bound")
+        raise TypeError("np.clip needs both bounds, as in np.clip(x, 0, None); None means unbounded")
     if a_min is not MISSING and not (min is None and max is None):
         raise ValueError("np.clip takes its bounds as a_min and a_max, or as min and max, not as both")
     lower, upper = (min, max) if a_min is MISSING else (a_min, a_max)
@@ -43,7 +44,7 @@ def concatenate(tiles: Any, axis: Any = 0) -> Tile:
         scalar(stray)  # says what to do with an array
         raise TypeError(f"concatenate of {describe(stray)}: it takes tiles; make one with sram.full")
     if axis not in (0, 1, -1, -2):
-        raise ValueError(f"concatenate along axis {axis!r}: 0 puts tiles below one another, 1 beside one another")
+        raise ValueError(f"concatenate along axis {axis!r}: axis 0 stacks tiles vertically, axis 1 horizontally")
     program = first._program
     reads = tuple(x._of(program) for x in tiles)
     operation = operations.concatenation(tuple(x._spec for x in tiles), AXES[axis])

@@ -1,4 +1,4 @@
-"""What `machine.run` is given beside plain arrays: values that differ from lane to lane, and pools of pages."""
+"""The inputs of `machine.run` besides plain arrays: values that differ from lane to lane, and pools of pages."""
 
 import math
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ INTEGER = np.dtype(np.int32)  # in which HBM stores page tables and block masks
 
 @dataclass(frozen=True)
 class ArraySpec:
-    """The shape and the type of an array, without its values: what counting needs of it."""
+    """The shape and type of an array without its values, which is all that counting needs."""
 
     shape: tuple[int, ...]
     dtype: DType
@@ -32,7 +32,8 @@ class ArraySpec:
 
 
 def spec(shape: Any, dtype: Any = "float32") -> ArraySpec:
-    """An array for `machine.count` and `machine.record`: a shape (N, d) or (batch, heads, N, d), and a storage type or bool, without values.
+    """An array for `machine.count` and `machine.record`: a shape (N, d) or (batch, heads, N, d), and a storage type or bool,
+    without values.
 
     >>> sa.spec((4, 16, 1024, 64), "float16").nbytes
     8388608
@@ -59,7 +60,8 @@ class Each:
 def each(values: Sequence[Any] | Array, axis: str = "batch") -> Each:
     """A value for each batch element, or each head: lengths, page tables, block masks. `sa.each([100, 80], axis="batch")`.
 
-    Numbers reach the algorithm as they are; arrays of integers lie in HBM, for `sram.load_int`. ValueError for an unknown axis.
+    The algorithm receives numbers as they are; arrays of integers are in HBM, and `sram.load_int` reads them. ValueError for an
+    unknown axis.
 
     >>> x = np.ones((2, 1, 64, 32), np.float32)
     >>> machine.run(sa.flash2, x, x, x, kv_lens=sa.each([64, 32]), Br=32, Bc=32).tensors["K"].hbm_read
@@ -71,7 +73,7 @@ def each(values: Sequence[Any] | Array, axis: str = "batch") -> Each:
         raise TypeError(f"each({shown(values)}): give a list or an array with a value for each {axis}, not {kind(values)}")
     taken = tuple(table("each", np.asarray(x)) if np.ndim(x) else x.item() if isinstance(x, np.generic) else x for x in values)
     if not taken:
-        raise ValueError("each of no values: give one for each batch element or head")
+        raise ValueError("each was given no values; give one for each batch element or head")
     return Each(taken, axis)
 
 
@@ -131,7 +133,7 @@ Given = ArraySpec | Pool | Each | Laid | Array
 
 
 def table(name: str, x: Array) -> Array:
-    """Integers as HBM stores them; TypeError or ValueError if they are none."""
+    """Integers in the form that HBM stores; TypeError or ValueError for anything else."""
     if isinstance(x, np.ma.MaskedArray):
         raise TypeError(f"{name} is a masked array: give {name}.filled(...)")
     if x.dtype.kind not in "iub" or not x.size:

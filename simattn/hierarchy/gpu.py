@@ -1,4 +1,4 @@
-"""What an algorithm receives as `gpu`: HBM to allocate and thread blocks to launch, for lanes that run side by side."""
+"""The object that an algorithm receives as `gpu`: it allocates HBM and launches thread blocks, for lanes that run side by side."""
 
 import itertools
 import math
@@ -86,24 +86,23 @@ class Gpu:
     def empty(
         self, shape: Any, *, name: str | None = None, dtype: Any = None, like: HbmArray | None = None, layout: str = "bhnd"
     ) -> HbmArray:
-        """An array in HBM of that shape a head; of the first input's type unless given, with the heads of `like`.
+        """Allocate an array in HBM with that shape for each head. Its type is that of the first input unless given; its heads are
+        those of `like`. A slice can be loaded once something was stored there, and the array can be returned once all of it was.
 
         layout: the order of its axes in memory, the fastest last, as `sa.layout` takes it.
-
-        It can be loaded where something was stored, and returned when all of it was.
 
         >>> gpu.empty((64, 1), name="lse", dtype=gpu.acc)
         HBM array lse (64, 1) float32
         """
         name = name or f"array{len(self._made)}"
         if name in self._arrays:
-            raise ValueError(f"gpu.empty: there is an array {name!r} already")
+            raise ValueError(f"gpu.empty: an array named {name!r} already exists; choose another name")
         if (
             not isinstance(shape, tuple | list)
             or len(shape) < 2
             or not all(isinstance(n, int | np.integer) and n > 0 for n in shape)
         ):
-            raise ValueError(f"gpu.empty {name!r} of shape {shape}: at least two dimensions, each at least 1")
+            raise ValueError(f"gpu.empty {name!r} of shape {shape}: give at least two dimensions, each at least 1")
         self._check_like(like, f"gpu.empty {name!r}")
         check_order(layout, "bhnd")
         if layout != "bhnd" and (len(shape) != 2 or self._context.packed):
@@ -122,7 +121,7 @@ class Gpu:
         return self._made[name]
 
     def shares(self, array: HbmArray) -> bool:
-        """Whether several heads read this array, as grouped heads do K and V: then dK and dV are sums over them.
+        """Whether several heads read this array, as grouped heads read K and V. Then dK and dV are sums over those heads.
 
         >>> gpu.shares(K)
         False
@@ -130,10 +129,10 @@ class Gpu:
         return array._lanes < self._lanes or array.name in self._common
 
     def launch(self, kernel: str, *grid: Iterable[Any], like: HbmArray | None = None) -> Iterator[Any]:
-        """A kernel's thread blocks: `for sram, i in gpu.launch("flash2", blocks(N, Br))`. Several axes make a product of them.
+        """A kernel's thread blocks: `for sram, i in gpu.launch("flash2", blocks(N, Br))`. Several axes give their product.
 
-        Thread blocks are parallel on a GPU: each starts with empty SRAM, and what one stores, only a later launch may load. They run
-        for each head, or for those of `like`: each KV head once, where it is K.
+        Thread blocks are parallel on a GPU: each starts with empty SRAM, and only a later launch may load what one stores. They run
+        once for each head, or once for each head of `like`: with like=K, once for each KV head.
 
         >>> O = gpu.empty(Q.shape, name="O")
         >>> for sram, i in gpu.launch("double", sa.blocks(Q.shape[0], 32)):
@@ -141,16 +140,17 @@ class Gpu:
         """
         self._refuse_open(f"launch {kernel!r}")
         if not grid:
-            raise TypeError(f"launch {kernel!r}: say over what, as gpu.launch({kernel!r}, blocks(N, Br))")
+            raise TypeError(f"launch {kernel!r} has no blocks: give them, as in gpu.launch({kernel!r}, blocks(N, Br))")
         self._check_like(like, f"launch {kernel!r}")
         frame = sys._getframe(1)
         return self._start(kernel, grid, like, frame, CodeSource(frame.f_code))
 
     def peek(self, tile: Any) -> Array:
-        """A copy of a tile's values, for looking: nothing is counted, but the run says that it was peeked into.
+        """A copy of a tile's values to look at. Nothing is counted, but the run records that it was peeked into.
 
-        What the thread block recorded so far is executed, and all its tiles are kept until it ends, for what is read again is not known
-        yet. Of shape (r, c), or (batch, heads, r, c) of the heads that run side by side. TypeError where there are no values.
+        This executes what the thread block has recorded so far and keeps all its tiles until it ends, because it is not known yet
+        which are read again. The shape is (r, c), or (batch, heads, r, c) for the heads that run side by side. TypeError if there
+        are no values.
 
         >>> for sram, i in gpu.launch("look", sa.blocks(4, 2)):
         ...     print(gpu.peek(sram.arange(i)))
@@ -162,7 +162,7 @@ class Gpu:
         if tile._program.context is not self._context:
             raise TypeError(f"peek at {tile!r}: it belongs to another run")
         if self._look is None:
-            raise TypeError(f"peek at {tile!r}: nothing is computed here, so it has no values; use machine.run")
+            raise TypeError(f"peek at {tile!r}: this call computes nothing, so the tile has no values; use machine.run")
         if tile._program is not self._program:
             tile._program.refuse_after_the_end()
         data = np.broadcast_to(self._look(self._block(tile._program), tile._operand), (*self._context.lanes, *tile.shape))
@@ -171,7 +171,7 @@ class Gpu:
     def _start(
         self, kernel: str, grid: tuple[Iterable[Any], ...], like: HbmArray | None, frame: Frame, source: Source
     ) -> Iterator[Any]:
-        """Begin a launch, whose operations are written where the frame stands."""
+        """Begin a launch; the frame gives the source position of its operations."""
         self._open = kernel
         self._launches += 1
         for reader in self._readers:
@@ -196,7 +196,7 @@ class Gpu:
         return Block(program.kernel, program.launch, self._number, program.lanes, program.records, program.source, self._arrays)
 
     def _finish(self, result: Any) -> list[Layout]:
-        """The arrays that the algorithm returned, each written as a whole; what else it made is its footprint."""
+        """The arrays that the algorithm returned, each completely written. All other arrays that it made are its footprint."""
         self._refuse_open("the end of the run")
         outputs = list(result) if isinstance(result, tuple) else [result]
         for output in outputs:
@@ -205,7 +205,7 @@ class Gpu:
         if not outputs:
             raise TypeError("the algorithm returned no array: return at least one made with gpu.empty")
         if len({output.name for output in outputs}) < len(outputs):
-            raise TypeError(f"the algorithm returned {', '.join(output.name for output in outputs)}: each array once")
+            raise TypeError(f"the algorithm returned {', '.join(output.name for output in outputs)}: return each array once")
         for output in outputs:
             never = unwritten(output.name, output._touched.written, output._places())
             if never is not None:
@@ -218,9 +218,9 @@ class Gpu:
         if like is None:
             return
         if not isinstance(like, HbmArray):
-            raise TypeError(f"{what}: like={like!r} is no array in HBM")
+            raise TypeError(f"{what}: like={like!r} is not an array in HBM")
         if like.name in self._common:
-            raise ValueError(f"{what}: {like.name} is shared by other heads than those of a group, or by the whole batch")
+            raise ValueError(f"{what}: {like.name} is shared by heads of different groups, or by the whole batch")
 
     def _refuse_open(self, what: str) -> None:
         if self._open is not None:
@@ -231,7 +231,8 @@ class Gpu:
         used = self._inputs + everywhere * self.lanes // self._lanes
         if self.machine.hbm is not None and used > self.machine.hbm:
             raise HbmOverflow(
-                f"array {array.name!r} brings HBM to {used:,} B, but {self.machine.name} has {self.machine.hbm:,} B; a shorter "
+                f"array {array.name!r} raises the HBM in use to {used:,} B, but {self.machine.name} has "
+                f"{self.machine.hbm:,} B; use a shorter "
                 "sequence, fewer heads or another algorithm"
             )
 

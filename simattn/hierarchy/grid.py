@@ -1,4 +1,4 @@
-"""Blocks of a length: what grids and loops run over."""
+"""Blocks of a length, for grids and loops."""
 
 import operator
 

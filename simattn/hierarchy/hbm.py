@@ -1,4 +1,4 @@
-"""Arrays in HBM, as an algorithm sees them: a shape, a type and slicing. Values come by `sram.load` and go by `sram.store`."""
+"""Arrays in HBM, as an algorithm sees them: a shape, a type and slicing. `sram.load` reads values and `sram.store` writes them."""
 
 import math
 import operator
@@ -14,7 +14,8 @@ Axes = tuple[int | range, ...]
 
 
 class Touched:
-    """What thread blocks did to an array that an algorithm made: ever (`written`), and in one launch, but for the block that runs."""
+    """What thread blocks did to an array that an algorithm made: in the whole run (`written`), and in one launch, except for the
+    current block."""
 
     __slots__ = ("added", "launch", "loaded", "stored", "written")
 
@@ -23,7 +24,7 @@ class Touched:
         self.in_launch(0)
 
     def in_launch(self, launch: int) -> "Touched":
-        """Of this launch: a new one begins with nothing."""
+        """What happened in this launch; a new launch starts with nothing."""
         self.launch = launch
         self.loaded, self.stored, self.added = Area(), Area(), Area()
         return self
@@ -57,12 +58,12 @@ class HbmArray(Sealed):
 
     @property
     def name(self) -> str:
-        """The parameter that took it, or the name that `gpu.empty` was given."""
+        """The name of the parameter, or the name that was passed to `gpu.empty`."""
         return self._array.name
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The lengths of the slice, of one head."""
+        """The shape of the slice, for one head."""
         return tuple(len(axis) for axis in self._axes if isinstance(axis, range))
 
     @property

@@ -1,4 +1,4 @@
-"""What comes from outside the machine into an expression: a scalar, for its value; anything else is refused."""
+"""Operands from outside the machine: a scalar is accepted by its value, and anything else is refused."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ LARGE = 1 << 30  # bytes from which on it is worth asking whether this computer 
 
 
 def scalar(x: Any) -> float:
-    """A Python scalar, or a NumPy one, as a Python float, so that it decides no type; anything else is refused."""
+    """A Python or NumPy scalar as a Python float, so that it does not determine a type; anything else is refused."""
     if type(x) is float:
         return x
     value = x.item() if isinstance(x, np.generic) else x
@@ -19,7 +19,7 @@ def scalar(x: Any) -> float:
         return float(value)
     if isinstance(x, HbmArray):
         x._refuse("arithmetic")
-    raise TypeError(f"{describe(x)} beside a tile: tiles mix with tiles of their thread block and with Python scalars only")
+    raise TypeError(f"{describe(x)} beside a tile: a tile combines only with tiles of its own thread block and with Python scalars")
 
 
 def describe(x: Any) -> str:
@@ -27,10 +27,10 @@ def describe(x: Any) -> str:
 
 
 def refuse_beyond_host(name: str, nbytes: int) -> None:
-    """MemoryError for an array that this computer could not hold, before the system ends the process for it."""
+    """Raise a MemoryError for an array that this computer cannot hold, before the operating system kills the process."""
     free = available() if nbytes >= LARGE else None
     if free is not None and nbytes > free:
         raise MemoryError(
-            f"array {name!r} takes {nbytes:,} B of this computer's memory, of which {free:,} B are free: a shorter "
+            f"array {name!r} takes {nbytes:,} B of this computer's memory, of which {free:,} B are free; use a shorter "
             "sequence, or an algorithm that keeps less"
         )

@@ -46,9 +46,8 @@ Selection = tuple[
 
 @dataclass(frozen=True)
 class Arrangement:
-    """The arrays of a run, with their lane axes; `data`, their values, unless specs were given. `flat`: they came as (N, d), without
-    batch and heads.
-    """
+    """The arrays of a run, with their lane axes; `data`: their values, unless specs were given. `flat`: they were given as (N, d),
+    without batch and heads."""
 
     arrays: dict[str, Layout]
     data: dict[str, Array]
@@ -62,10 +61,10 @@ class Arrangement:
 
     @classmethod
     def of(cls, positional: Mapping[str, Any], keywords: Mapping[str, Any], pack: bool, *, values: bool = True) -> "Arrangement":
-        """Arrange what a run was given: arrays (N, d) or (batch, heads, N, d), rows (n,), pools of pages, tables of integers,
+        """Arrange the inputs of a run: arrays (N, d) or (batch, heads, N, d), rows (n,), pools of pages, tables of integers,
         `each`.
 
-        values: False to look at their shapes alone. ValueError or TypeError names the one that does not fit.
+        values: False to look only at shapes. The ValueError or TypeError names the input that does not fit.
         """
         laid = {name: x.order for name, x in {**positional, **keywords}.items() if isinstance(x, Laid)}
         positional, keywords = _plain(positional), _plain(keywords)
@@ -92,10 +91,10 @@ class Arrangement:
             raise ValueError(f"{shapes(leading)}: {most} heads cannot share {sorted(heads - {most})} KV heads evenly")
         batch, group = batches.pop(), most // least
         if pack and leading and four[next(iter(leading))][1] != most:
-            raise ValueError(f"{shapes(leading)}: the queries of a group are packed, so the first array has the most heads")
+            raise ValueError(f"{shapes(leading)}: the queries of a group are packed, so the first array must have the most heads")
 
         def lanes_of(name: str) -> tuple[LaneShape, tuple[int, ...]]:
-            """The lane axes of an array, and what a lane sees of it."""
+            """The lane axes of an array, and the part that one lane sees."""
             b, h, n, columns = four[name]
             if b not in (1, batch) or h not in (1, least, most):
                 raise ValueError(
@@ -135,7 +134,7 @@ class Arrangement:
 
     @property
     def nbytes(self) -> int:
-        """What all inputs take in HBM, the tables of every `each` among them."""
+        """The bytes of all inputs in HBM, including the tables of every `each`."""
         tables = sum(x.nbytes for each in self.each.values() for x in each.values if isinstance(x, np.ndarray))
         return tables + sum(x.nbytes for x in self.arrays.values())
 
@@ -145,14 +144,16 @@ class Arrangement:
         return np.arange(math.prod(self.lanes)).reshape(self.lanes)[batch][:, heads]
 
     def place(self, name: str, whole: Array, lanes: Selection, part: Array) -> None:
-        """Write what these lanes made into an output of all; ValueError where its shape differs from that of others."""
+        """Write the results of these lanes into the output of all lanes; ValueError if its shape differs from that of other
+        lanes."""
         found, before = ((x.shape[3:], x.dtype.name) for x in (part, whole))
         if found != before:
             raise ValueError(f"output {name} has shape and type {found} for one value of `each`, and {before} for another")
         whole[lanes if slice in map(type, lanes) else np.ix_(*lanes)] = part
 
     def groups(self, lane_bytes: int) -> Iterator[Selection]:
-        """Lanes that run side by side: whole groups of heads, evenly dealt, whose tiles stay in cache, with one value of each `each`."""
+        """Lanes that run side by side: whole groups of heads, evenly divided, few enough for their tiles to stay in cache, with one
+        value of each `each`."""
         inputs = sum(math.prod(x.shape) * 8 for x in self.arrays.values())
         room = max(1, CACHE // max(1, min(lane_bytes, inputs)) // self.lanes[2])
         for batch in self._alike("batch", self.batch):
@@ -172,7 +173,7 @@ class Arrangement:
         return {name: part(x) for name, x in self.data.items()} | tables
 
     def seen(self, lanes: Selection) -> dict[str, Layout]:
-        """The same without values: what there is of each array."""
+        """The same without values: the layout of each array."""
 
         def part(x: Layout) -> Layout:
             batch, heads = (_length(s, n) if n > 1 else 1 for s, n in zip(lanes, x.lanes, strict=False))
@@ -195,7 +196,7 @@ class Arrangement:
         return {name: value for name in self.each if not isinstance(value := self._value(name, lanes), np.ndarray)}
 
     def alike(self) -> Iterator[Selection]:
-        """All lanes, by those that have one value of each `each`: they run the same program."""
+        """All lanes, in sets with one value of each `each`: the lanes of a set run the same program."""
         for batch in self._alike("batch", self.batch):
             for heads in self._alike("head", self.kv_heads):
                 yield _selection(batch, heads)

@@ -1,7 +1,7 @@
 """SRAM occupancy: liveness over the operations that a thread block recorded.
 
-A log is a sequence of (operation, operands), an operand being the position in the log at which its tile was defined. Nothing is
-reordered, and loops need no rule: what was recorded is a straight line. The rules:
+A log is a sequence of (operation, operands), where an operand is the position in the log at which its tile was defined. Nothing is
+reordered, and loops need no rule, because the log is a straight line. The rules:
 
 * a tile lives from its definition to its last use; an operation's operands and its result coexist, but for two cases:
 * an elementwise result takes over the bytes of an operand that dies there, covers its whole tile and is at least as large;

@@ -36,7 +36,7 @@ LANES = Lanes.NUMBERS
 
 
 class View(NamedTuple):
-    """A part of the tile defined at `position`: slices, and None for a transposition, one after another."""
+    """A part of the tile defined at `position`: a sequence of slices, and None for each transposition."""
 
     position: int
     keys: tuple[Any, ...]
@@ -51,9 +51,8 @@ class Region(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """An array in HBM: what one lane sees of it, and on how many lanes it lies. `made`: by gpu.empty, with the lanes of `like`; else it
-    is an input.
-    """
+    """An array in HBM: the part that one lane sees, and its number of lanes. `made`: by gpu.empty, with the lanes of `like`; else
+    it is an input."""
 
     name: str
     shape: tuple[int, ...]
@@ -83,7 +82,7 @@ class Place(NamedTuple):
 
 
 class Source(Protocol):
-    """Whatever knows where instructions were written."""
+    """Anything that knows where instructions were written."""
 
     def place(self, instruction: int) -> Place:
         """Of an instruction that a record names."""
@@ -103,7 +102,7 @@ class Block:
     arrays: Mapping[str, Layout]
 
     def entries(self) -> tuple[Entry, ...]:
-        """Operations and what they read: equal for blocks that count alike."""
+        """Operations and what they read: equal for blocks with equal counts."""
         return tuple(map(entry, self.records))
 
     def places(self) -> list[Place]:
@@ -114,7 +113,8 @@ class Block:
 
 
 class Reader:
-    """What reads a run as it is recorded: in the order of the program, a thread block at a time. These read nothing."""
+    """A reader of a run while it is recorded, in the order of the program, one thread block at a time. The methods here do
+    nothing."""
 
     def array(self, array: Layout) -> None:
         """An array was made in HBM."""
@@ -126,4 +126,4 @@ class Reader:
         """A thread block has ended."""
 
     def end(self) -> None:
-        """So has the program, for the lanes that ran side by side."""
+        """The program has ended, for the lanes that ran side by side."""

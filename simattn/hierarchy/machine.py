@@ -48,14 +48,14 @@ class Machine(Device):
         trace: Any = False,
         **options: Any,
     ) -> Run:
-        """Run `algorithm(gpu, *args, **options)`; NumPy arrays become arrays in HBM, everything else passes as it is.
+        """Run `algorithm(gpu, *args, **options)`; NumPy arrays become arrays in HBM, and everything else is passed on unchanged.
 
-        Arrays are (N, d) or (batch, heads, N, d); one of shape (n,) is a row (1, n), the same for every head. An output that was made
-        as a row comes back as (1, n). Where the algorithm takes Br and Bc and neither is given, the run tries 128, 64, 32, 16 for
-        both and keeps the first that fits. workers: threads that execute, one a core unless given, each with one BLAS thread; the
-        results are the same to the bit for any number. trace: True for every step, a selection as "flash2[3]", or `Tracing`; the
-        run then has a `trace`. Raises SramOverflow, HbmOverflow, RuntimeError for an output that was not
-        wholly written, and TypeError for options that the algorithm does not have.
+        Arrays are (N, d) or (batch, heads, N, d); one of shape (n,) is a row (1, n), the same for every head. An output that was
+        made as a row comes back as (1, n). Where the algorithm takes Br and Bc and neither is given, the run tries 128, 64, 32, 16
+        for both and keeps the first that fits. workers: the number of threads that execute, one per core unless given, each with
+        one BLAS thread; the results are bitwise the same for any number. trace: True for every step, a selection as "flash2[3]", or
+        `Tracing`; the run then has a `trace`. Raises SramOverflow, HbmOverflow, RuntimeError for an output that was not completely
+        written, and TypeError for options that the algorithm does not have.
 
         >>> run = machine.run(sa.flash2, Q, K, V, causal=True, Br=32, Bc=32)
         >>> run.output.shape, run.hbm_read
@@ -89,8 +89,8 @@ class Machine(Device):
     def count(self, algorithm: Callable[..., Any], *args: Any, **options: Any) -> Run:
         """The counts of `run`, without arithmetic and without arrays: `machine.count(sa.flash2, sa.spec((1, 16, 16384, 64)), ...)`.
 
-        The arrays are specs (or arrays, of which the shapes are read); tables of integers, which steer the program, are arrays. One
-        lane is recorded for all that are alike. TypeError for an algorithm that looks at values.
+        The arrays are specs (or arrays, of which the shapes are read); tables of integers, on which the program depends, must be
+        arrays. One lane is recorded for all equal lanes. TypeError for an algorithm that looks at values.
 
         >>> long = sa.spec((1, 16, 4096, 64), "float16")
         >>> machine.count(sa.flash2, long, long, long).hbm_read
@@ -112,10 +112,10 @@ class Machine(Device):
         return self._tried(call, run)
 
     def record(self, algorithm: Callable[..., Any], *args: Any, **options: Any) -> Recording:
-        """The whole program of an algorithm, without a number in it: `.counts`, `.run(Q, K, V)`, `.save(file)`.
+        """Record the whole program of an algorithm, without values: `.counts`, `.run(Q, K, V)`, `.save(file)`.
 
-        The arrays are specs (or arrays, of which the shapes are read); tables of integers, which steer the program, are arrays and
-        become part of it, as every option does. MemoryError beyond two million operations.
+        The arrays are specs (or arrays, of which the shapes are read); tables of integers, on which the program depends, must be
+        arrays and become part of the recording, as every option does. MemoryError beyond two million operations.
 
         >>> recorded = machine.record(sa.flash2, *[sa.spec((64, 32))] * 3, Br=32, Bc=32)
         >>> recorded
@@ -164,7 +164,7 @@ class Machine(Device):
         readers: Sequence[Reader],
         look: Look | None,
     ) -> list[Layout]:
-        """Run the algorithm for lanes that are alike, under the eyes of the readers; the arrays that it returned."""
+        """Run the algorithm for a set of equal lanes while the readers follow; return its output arrays."""
         arrays = arranged.seen(lanes)
         stored = [x.dtype for x in arranged.arrays.values() if x.dtype in STORAGE.values()]
         storage = next(iter(stored), FLOAT32)
@@ -215,7 +215,7 @@ class Machine(Device):
 
 
 class Outputs:
-    """What the groups of lanes returned, put together."""
+    """The outputs of all groups of lanes, put together."""
 
     def __init__(self, arranged: Arrangement) -> None:
         self._arranged = arranged
@@ -242,7 +242,7 @@ class Outputs:
 
 @contextmanager
 def collector_at_rest() -> Iterator[None]:
-    """Python's garbage collector does not run: it would look through millions of records, of which no two refer to each other."""
+    """Pause Python's garbage collector, which would search millions of records for cycles that do not exist."""
     enabled = gc.isenabled()
     gc.disable()
     try:

@@ -1,4 +1,4 @@
-"""How much memory this computer has left."""
+"""The free memory of this computer."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ CGROUP = Path("/sys/fs/cgroup")
 
 
 def available() -> int | None:
-    """Bytes that are free, within the limit of a container where there is one; None where the system does not say."""
+    """The number of free bytes, within the limit of a container if there is one; None if the system does not report it."""
     if not MEMINFO.exists():
         return None
     free = next((int(line.split()[1]) * 1024 for line in MEMINFO.read_text().splitlines() if line.startswith("MemAvailable")), None)

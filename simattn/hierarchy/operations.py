@@ -1,4 +1,4 @@
-"""The closed set of counted operations: for each, its result, its costs and what the working-set rule must know of it.
+"""The closed set of counted operations: for each, its result, its costs and what the working-set rule needs to know.
 
 An `Operation` holds no values and no identities, so equal operations are one object and a thread block's log is a short tuple.
 """
@@ -35,7 +35,7 @@ REDUCTIONS = {np.add: "sum", np.maximum: "max", np.minimum: "min"}
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Spec:
-    """What is known of a tile without its values. Made by `spec`, which returns the same object for equal arguments.
+    """What is known about a tile without its values. Made by `spec`, which returns the same object for equal arguments.
 
     An index tile occupies nothing and moves nothing: hardware computes it in registers from the thread's number.
     A view has its own `nbytes`, and `held` bytes stay live for it; it `covers` its tile if no element is left out.
@@ -107,12 +107,13 @@ class Operation:
 
 @cache
 def elementwise(function: Any, operands: tuple[Spec | None, ...], acc: DType) -> Operation:
-    """An allowed ufunc or `np.where` over tiles that broadcast; None stands for a Python scalar, which decides no type."""
+    """An allowed ufunc or `np.where` over tiles that broadcast; None stands for a Python scalar, which does not determine the
+    type."""
     if function not in ELEMENTWISE:
-        raise TypeError(f"np.{function.__name__} is not counted, so not allowed on tiles; allowed: {ALLOWED}")
+        raise TypeError(f"np.{function.__name__} is not counted, so it is not allowed on tiles; allowed are {ALLOWED}")
     if function is np.power and operands[1] is not None:
         raise TypeError(
-            "a power takes a scalar exponent, as x ** 2; write an exponential as np.exp or np.exp2, which count as such"
+            "a power takes a scalar exponent, as x ** 2; write an exponential with np.exp or np.exp2, which are counted as such"
         )
     function = BITWISE.get(function, function)
     tiles = tuple(s for s in operands if s is not None)
@@ -188,7 +189,8 @@ def reduction(function: Any, tile: Spec, axis: int | tuple[int, int], acc: DType
 
 @cache
 def concatenation(tiles: tuple[Spec, ...], axis: Any) -> Operation:
-    """Tiles of one type after one another: a copy, which reads and writes bytes but computes nothing. Index tiles decide no type."""
+    """Tiles of one type, concatenated: a copy that reads and writes bytes but computes nothing. Index tiles do not determine the
+    type."""
     shapes = [s.shape for s in tiles]
     types = {s.dtype for s in [t for t in tiles if not t.index] or tiles}
     if len(types) > 1 or BOOL in {s.dtype for s in tiles} - types:
@@ -214,12 +216,12 @@ def concatenation(tiles: tuple[Spec, ...], axis: Any) -> Operation:
 def matmul(a: Spec, b: Spec, acc: DType) -> Operation:
     """The product of two tiles of one storage type, of their rounded values, in `acc`."""
     if a.index or b.index or BOOL in (a.dtype, b.dtype):
-        raise TypeError(f"matmul of {a} and {b}: it takes tiles of stored numbers; .astype(...) a boolean one")
+        raise TypeError(f"matmul of {a} and {b}: it takes tiles of numbers; convert a boolean tile with .astype(...)")
     if a.dtype != b.dtype:
         raise TypeError(f"matmul of {a.dtype.name} and {b.dtype.name}: it takes two tiles of one type; write P.astype(V.dtype) @ V")
     if a.shape[1] != b.shape[0]:
         advice = "; `.T` of the second would fit" if a.shape[1] == b.shape[1] else ""
-        raise ValueError(f"matmul of tiles {a.shape} and {b.shape}: {a.shape[1]} columns do not meet {b.shape[0]} rows{advice}")
+        raise ValueError(f"matmul of tiles {a.shape} and {b.shape}: {a.shape[1]} columns do not match {b.shape[0]} rows{advice}")
     (m, k), n = a.shape, b.shape[1]
     result = spec((m, n), acc)
 
@@ -234,7 +236,7 @@ def matmul(a: Spec, b: Spec, acc: DType) -> Operation:
 
 @cache
 def cast(tile: Spec, dtype: DType) -> Operation:
-    """Rounding to another type: one vector operation an element."""
+    """Rounding to another type: one vector operation for each element."""
     result = spec(tile.shape, dtype, tile.index)
     takes = (0,) if tile.covers and 0 < result.held <= tile.held else ()
     counts = _vector((tile,), result, result.elements)

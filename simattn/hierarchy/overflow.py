@@ -1,4 +1,4 @@
-"""What an overflow says: where, at which operation, and what was live there."""
+"""The message of an overflow: the line, the operation, and what was live there."""
 
 import linecache
 import re
@@ -29,5 +29,5 @@ def overflow(
 
 
 def _told(file: str) -> str:
-    """A file as a reader knows it: the temporary file of a notebook's cell is that cell."""
+    """The name of a file that a reader recognises: the temporary file of a notebook cell is shown as the cell."""
     return "this cell" if re.search(r"[\\/]ipykernel_\d+[\\/]", file) else file

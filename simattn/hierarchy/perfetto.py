@@ -1,6 +1,6 @@
 """A trace as a file: JSON trace events, one a line, which Perfetto draws. docs/trace.md is the schema.
 
-One microsecond stands for one step: they are drawn one after another, as they were recorded, for there is no clock.
+There is no clock, so one microsecond stands for one step, and the steps are drawn one after another as they were recorded.
 """
 
 import json
@@ -38,7 +38,7 @@ class Traced(NamedTuple):
 
 
 def write(path: Path, header: Header, arrays: Mapping[str, Traced], steps: Iterable[Plain]) -> None:
-    """Write a trace; a file that was there stays until the new one is whole."""
+    """Write a trace. An existing file is replaced only when the new one is complete."""
     about = {"format": FORMAT, "version": VERSION, "time": TIME} | asdict(header) | {"machine": figures(header.machine)}
     about["arrays"] = {name: x._asdict() for name, x in arrays.items()}
     with replacing(path) as part, part.open("w", encoding="utf-8") as file:
@@ -51,7 +51,7 @@ def write(path: Path, header: Header, arrays: Mapping[str, Traced], steps: Itera
 
 
 def read(path: Path) -> tuple[Header, dict[str, Traced], Lines]:
-    """The header, the arrays, and the steps with the numbers of their lines. ValueError for a file that is no such trace."""
+    """The header, the arrays, and the steps with the numbers of their lines. ValueError for a file that is not such a trace."""
     wrong = f"{path} is not a trace that simattn saved"
     with path.open(encoding="utf-8") as file:
         try:

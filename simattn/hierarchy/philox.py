@@ -1,4 +1,4 @@
-"""Random numbers that are computed from where they are, not from what came before: nothing is stored, and any order gives the same."""
+"""Random numbers that depend only on their position: nothing is stored, and any order gives the same numbers."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -1,6 +1,6 @@
-"""Recording: what a thread block does, under every word and operator that an algorithm writes.
+"""Recording what a thread block does, for every word and operator that an algorithm uses.
 
-Nothing is computed yet. A thread block cannot branch on values, so it needs none.
+Nothing is computed yet: a thread block cannot branch on values, so it does not need them.
 """
 
 import math
@@ -20,14 +20,14 @@ AXES: dict[Any, int | tuple[int, int]] = {0: -2, -2: -2, 1: -1, -1: -1, None: (-
 
 
 class Frame(Protocol):
-    """Where an algorithm stands: its last instruction."""
+    """The position of an algorithm: its last instruction."""
 
     @property
     def f_lasti(self) -> int: ...
 
 
 class Context:
-    """What all thread blocks of a run share: the device, the types, and the operations that are known already."""
+    """The state that all thread blocks of a run share: the device, the types, and the operations created so far."""
 
     def __init__(self, device: Device, *, acc: DType, storage: DType, lanes: LaneShape, packed: bool) -> None:
         self.device, self.acc, self.storage = device, acc, storage
@@ -78,7 +78,7 @@ class Program:
 
     def refuse_after_the_end(self) -> NoReturn:
         """TypeError: the thread block has ended."""
-        raise TypeError(f"{self.kernel}: this thread block has ended and its SRAM is lost; store what is to stay")
+        raise TypeError(f"{self.kernel}: this thread block has ended and its SRAM is lost; store what you need later")
 
     def _refuse_what_cannot_fit(self, t: int) -> None:
         operation, reads, *_ = self.records[t]

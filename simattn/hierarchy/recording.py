@@ -1,4 +1,4 @@
-"""A recording: a whole program without a number in it, which runs on any arrays of its shapes."""
+"""A recording: a whole program without values, which runs on any arrays of its shapes."""
 
 import inspect
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from .run import Run
 
 
 class Machine(Protocol):
-    """What runs a recording: `machine.Machine`, which makes recordings, too."""
+    """A machine that runs recordings: `machine.Machine`, which also makes them."""
 
     @property
     def name(self) -> str: ...
@@ -31,10 +31,10 @@ class Machine(Protocol):
 
 @dataclass(frozen=True, repr=False)
 class Recording:
-    """What `machine.record` gives: `counts`, `run` on arrays, `save` to a file.
+    """The result of `machine.record`: `counts`, `run` on arrays, `save` to a file.
 
-    given: what the algorithm was given beside numbers, by its parameters' names: specs, and the integers that steer it. leading: how
-    many of them come by position. programs: one for each group of lanes that are alike, in their order. blocks: the block sizes.
+    given: the inputs of the algorithm by parameter name: specs, and the integers that the program depends on. leading: how many of
+    them are positional. programs: one for each group of equal lanes, in order. blocks: the block sizes.
 
     >>> recorded = machine.record(sa.row_sum, sa.spec((64, 32)), Br=16, Bc=16)
     >>> len(recorded), recorded.counts.hbm_read
@@ -52,7 +52,7 @@ class Recording:
     counts: Run
 
     def run(self, *arrays: Any, workers: int | None = None, trace: Any = False, **named: Any) -> Run:
-        """Execute the program on arrays of the shapes and types that were recorded: a Run, the same to the bit as the algorithm's own.
+        """Execute the program on arrays of the shapes and types that were recorded: a Run, bitwise the same as the algorithm's own.
 
         workers, trace: as `machine.run` takes them.
 
@@ -67,7 +67,7 @@ class Recording:
         return replace(run, blocks=self.blocks)
 
     def counted(self) -> Run:
-        """The counts, found anew from the program; an error if no algorithm could have recorded it.
+        """The counts, computed again from the program; an error if no algorithm could have recorded it.
 
         >>> recorded = machine.record(sa.row_sum, sa.spec((64, 32)), Br=16, Bc=16)
         >>> recorded.counted().hbm_read == recorded.counts.hbm_read
@@ -91,7 +91,7 @@ class Recording:
         write(Path(path), header, self.machine, self.given, self.programs, self.places)
 
     def __len__(self) -> int:
-        """How many operations it holds, of one lane of each group."""
+        """The number of operations, for one lane of each group."""
         return sum(map(len, self.programs))
 
     def __repr__(self) -> str:
@@ -99,7 +99,7 @@ class Recording:
         return f"Recording of {self.algorithm} on {self.machine.name}: {arrays}; {len(self):,} operations"
 
     def _checked(self, arrays: tuple[Any, ...], named: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
-        """The arguments, with the integers that were recorded; TypeError or ValueError where an array is missing or another."""
+        """The arguments, with the recorded integers; TypeError or ValueError if an array is missing or does not fit."""
         wanted = [name for name, x in self.given.items() if isinstance(x, ArraySpec | Laid | Pool)]
         leading = [name for name in list(self.given)[: self.leading] if name in wanted]
         if len(arrays) > len(leading):
@@ -118,7 +118,7 @@ class Recording:
             if not isinstance(inner, np.ndarray) or inner.shape != was.shape or inner.dtype != was.dtype:
                 what = f"{inner.dtype} of shape {inner.shape}" if isinstance(inner, np.ndarray) else f"a {type(x).__name__}"
                 raise ValueError(
-                    f"{name} is {what}, but was recorded as {was.dtype} of shape {was.shape}; record it anew for another"
+                    f"{name} is {what}, but was recorded as {was.dtype} of shape {was.shape}; record it again for other arrays"
                 )
         whole = {name: _as(x, found.get(name, x)) for name, x in self.given.items()}
         names = list(whole)

@@ -24,7 +24,7 @@ class Reductions(Sealed):
     def _reduce(self, function: Any, axis: Any, keepdims: bool, name: str | None = None) -> Self:
         name = name or REDUCTIONS[function]  # of what it is a part of
         if keepdims is not True:
-            raise TypeError(f"{name} of {self!r}: tiles stay two-dimensional, so say keepdims=True")
+            raise TypeError(f"{name} of {self!r}: tiles stay two-dimensional, so pass keepdims=True")
         if axis not in AXES:
             raise ValueError(f"{name} of {self!r} along axis {axis!r}: the axes are 0 and 1")
         return self._on(operations.reduction(function, self._spec, AXES[axis], self._program.context.acc))

@@ -1,4 +1,4 @@
-"""A recorded program as an algorithm: it says the same words again, so that every rule of the machine holds for it as it does for any."""
+"""A recorded program as an algorithm. It performs the same operations again, so that every rule of the machine applies to it."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -21,13 +21,14 @@ AXES = {(-2,): 0, (-1,): 1, (-2, -1): None}
 
 
 class Cursor:
-    """Where a recorded program stands: the number of a place."""
+    """The position of a recorded program: the number of a place."""
 
     f_lasti = 0
 
 
 def replay(gpu: Gpu, program: Program, places: Places, arrays: dict[str, HbmArray]) -> tuple[HbmArray, ...]:
-    """Run a recorded program on arrays by name. ValueError, TypeError or IndexError for one that no algorithm could have recorded."""
+    """Run a recorded program on arrays by name. ValueError, TypeError or IndexError for one that no algorithm could have
+    recorded."""
     arrays = dict(arrays)
     for made in program.arrays:
         like = None if made.like is None else _array(arrays, made.like)
@@ -57,7 +58,7 @@ def _launch(gpu: Gpu, launch: Launch, places: Places, arrays: dict[str, HbmArray
 
 
 def _say(sram: Sram, step: Step, tiles: Sequence[Tile | None], region: Callable[[str, Index], HbmArray]) -> Any:
-    """Say one word again."""
+    """Perform one operation again."""
     name, parameters, operands, _ = step
 
     def operand(x: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What a run gives back: outputs and counts, as plain data."""
+"""The result of a run: outputs and counts, as plain data."""
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -18,10 +18,10 @@ from .trace import Trace
 class Run(Exported):
     """One execution of an algorithm. Byte counts are in bytes, summed over all lanes.
 
-    outputs: NumPy arrays by name. kernels, tensors: the counts by kernel, in launch order, and by array.
-    sectors: by array, the sectors of 32 B that loads and stores touch. blocks: the block
-    sizes that were chosen or given. peeked: whether the algorithm looked at values. trace: its steps, where the run was asked for them.
-    A notebook shows a table; `to_dicts()` and `to_csv()` give a row of the run, one a kernel and one an array.
+    outputs: NumPy arrays by name. kernels, tensors: the counts by kernel, in launch order, and by array. sectors: by array, the
+    32-byte sectors that loads and stores touch. blocks: the block sizes that were chosen or given. peeked: whether the algorithm
+    looked at values. trace: the steps, if the run was traced. A notebook shows a table; `to_dicts()` and `to_csv()` give one row
+    for the run, one for each kernel and one for each array.
 
     >>> run = machine.run(sa.flash2, Q, K, V, Br=32, Bc=32)
     >>> run.hbm_read, run.hbm_write, run.sram_read, run.sram_write
@@ -61,7 +61,7 @@ class Run(Exported):
 
     @property
     def hbm_write(self) -> int:
-        """Bytes that they stored to it."""
+        """Bytes that thread blocks stored to HBM."""
         return self.total.hbm_write
 
     @property
@@ -76,17 +76,17 @@ class Run(Exported):
 
     @property
     def matmul_flops(self) -> int:
-        """2mnk a product."""
+        """2mnk for each product."""
         return self.total.matmul_flops
 
     @property
     def vector_flops(self) -> int:
-        """One an element of other arithmetic, but for exponentials."""
+        """One for each element of other arithmetic, except exponentials."""
         return self.total.vector_flops
 
     @property
     def exps(self) -> int:
-        """One an element of exp, exp2, log and tanh."""
+        """One for each element of exp, exp2, log and tanh."""
         return self.total.exps
 
     @property
@@ -104,7 +104,7 @@ class Run(Exported):
 
     @property
     def programs(self) -> int:
-        """Thread blocks."""
+        """The number of thread blocks."""
         return self.total.programs
 
     @property
@@ -116,7 +116,7 @@ class Run(Exported):
     def output(self) -> Array:
         """The first output; ValueError for a run that was counted only."""
         if not self.outputs:
-            raise ValueError(f"this run of {self.algorithm} was counted, not executed: it has no output; machine.run executes")
+            raise ValueError(f"this run of {self.algorithm} was counted, not executed, so it has no output; use machine.run")
         return next(iter(self.outputs.values()))
 
     @property
@@ -127,7 +127,8 @@ class Run(Exported):
         return np.asarray((self.outputs or {"lse": self.output})["lse"][..., 0])
 
     def save_trace(self, path: str | Path) -> None:
-        """Write the trace as JSON, which https://ui.perfetto.dev opens: a track a thread block, with counters for SRAM and traffic.
+        """Write the trace as JSON, which https://ui.perfetto.dev opens: one track for each thread block, with counters for SRAM and
+        traffic.
 
         ValueError for a run that was not traced.
 

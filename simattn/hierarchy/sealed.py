@@ -1,4 +1,4 @@
-"""What HBM arrays and tiles have in common: their values leave only by a counted operation."""
+"""The common base of HBM arrays and tiles: their values can leave only through a counted operation."""
 
 from typing import Any, ClassVar, NoReturn
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 class Sealed:
-    """Refuses every way by which Python or NumPy could read, copy or alter values without a count."""
+    """Refuses every way in which Python or NumPy could read, copy or change values without a count."""
 
     __slots__ = ()
     __hash__: ClassVar[None] = None  # type: ignore[assignment]

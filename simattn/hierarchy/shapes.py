@@ -1,4 +1,4 @@
-"""Shapes that do not fit, and whether the transpose of a row or a column would."""
+"""Shapes that do not fit, and whether transposing a row or a column would help."""
 
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -22,7 +22,7 @@ def broadcast(shapes: Sequence[Shape]) -> bool:
 
 
 def turning(tiles: Sequence[Shaped], fit: Callable[[Sequence[Shape]], bool]) -> str:
-    """What to add to a message where the tiles would fit, were one row or column transposed: an index tile, if one will do."""
+    """The advice to add to a message if the tiles would fit after one row or column is transposed; preferably an index tile."""
     shapes = [tile.shape for tile in tiles]
     for k in sorted(range(len(tiles)), key=lambda k: not tiles[k].index):
         rows, columns = shapes[k]

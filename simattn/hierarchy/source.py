@@ -29,7 +29,7 @@ def _spans(code: CodeType) -> list[Span]:
 
 @cache
 def _names(file: str) -> dict[Span, str]:
-    """The name to which a file binds the expression at each span, as far as its text is to be had."""
+    """The name to which a file binds the expression at each span, if its text is available."""
     try:
         tree = ast.parse("".join(linecache.getlines(file)))
     except SyntaxError:

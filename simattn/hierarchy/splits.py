@@ -1,4 +1,5 @@
-"""How many parts to split a loop into so that a GPU is full: launch heuristics, which kernels and the rules of real ones share."""
+"""How many parts to split a loop into so that a GPU is full: launch heuristics, shared by the kernels here and the rules of real
+kernels."""
 
 import math
 from functools import lru_cache
@@ -8,7 +9,7 @@ from .grid import blocks
 
 
 def num_splits(machine: Device, lanes: int, N: int, d: int, n_k: int, Br: int) -> int:
-    """flash-attn's number of splits on a machine, which runs two thread blocks an SM."""
+    """The number of splits that flash-attn chooses on a machine, which runs two thread blocks on each SM."""
     if machine.sms is None:
         raise ValueError(f"{machine.name} has no number of SMs for the heuristic: give splits=")
     return heuristic(lanes * len(blocks(N, Br)), 2 * machine.sms, math.ceil(n_k / key_block(d)))

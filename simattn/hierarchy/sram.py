@@ -22,7 +22,8 @@ from .tile import Tile
 class Sram:
     """The SRAM of one thread block: empty when the block starts, lost when it ends.
 
-    `load`, `store`, `zeros`, `full`, `arange` and the arithmetic of tiles are logged; counts, occupancy and values follow from the log.
+    `load`, `store`, `zeros`, `full`, `arange` and the arithmetic of tiles are logged; counts, occupancy and values follow from the
+    log.
 
     >>> S = sram.load(Q[i]) @ sram.load(K[j]).T
     >>> np.exp(S - S.max(axis=1, keepdims=True))
@@ -56,7 +57,7 @@ class Sram:
         operation = self._storing(array, tile, "store into", transfers.store)
         if array._lanes < self._program.size:
             raise ValueError(
-                f"store into {array.name}: its heads are shared, so several thread blocks would write one place; add with "
+                f"store into {array.name}: several heads share it, so several thread blocks would write to the same place; use "
                 "sram.atomic_add"
             )
         touched = self._touched(array)
@@ -70,7 +71,8 @@ class Sram:
             touched.written.add(box)
 
     def atomic_add(self, array: HbmArray, tile: Tile) -> None:
-        """Add a tile to a slice of an HBM array, to which other thread blocks of the launch may add too. An HBM read and a write.
+        """Add a tile to a slice of an HBM array, to which other thread blocks of the launch may add too. Counts an HBM read and a
+        write.
 
         Where heads share the array (`gpu.empty(shape, like=K)`), all of them add to it. Each addition rounds to the array's type.
 
@@ -89,13 +91,13 @@ class Sram:
         for box in array._places():
             refuse_race(self._program.kernel, array, "adds to", box, stored=touched.stored, loaded=touched.loaded)
         if array._lane_shape[:2] != self._program.lanes[:2]:
-            raise ValueError(f"atomic_add to {array.name}: it is shared by other heads than those of a group")
+            raise ValueError(f"atomic_add to {array.name}: the heads that share it are not those of one group")
         check_written(self._program.kernel, array, "adds to")
         self._program.record(operation, (tile._of(self._program),), (array._region, tile._operand))
         self._touch(array, "added")
 
     def load_int(self, element: Any) -> int:
-        """An integer that steers the program, from a table in HBM: `sram.load_int(table[p])`. Counts an HBM read of 4 bytes.
+        """An integer on which the program depends, from a table in HBM: `sram.load_int(table[p])`. Counts an HBM read of 4 bytes.
 
         >>> sram.load_int(table[0])
         3
@@ -108,7 +110,8 @@ class Sram:
             raise TypeError(f"load_int of {element!r}: give one element of a table of integers, as table[p] or mask[p, q]")
         if element._table is None:
             raise TypeError(
-                f"load_int of {element.name}: its integers steer the program, so counting needs them; give the array, not its spec"
+                f"load_int of {element.name}: the program depends on its integers, so counting needs them; give the "
+                "array, not its spec"
             )
         self._program.record(transfers.load_int(element.name), (), (element._region,))
         return int(element._table)
@@ -124,14 +127,15 @@ class Sram:
             raise ValueError(f"random of rows {rows} and columns {columns}: give slices with an end, as those of sa.blocks")
         if self._narrow:
             raise TypeError(
-                f"{self._program.kernel}: random numbers go by head, and this launch runs once for several; launch without like="
+                f"{self._program.kernel}: random numbers differ by head, but this launch runs once for several heads; "
+                "launch without like="
             )
         if self._context.packed:
             raise TypeError(
-                f"{self._program.kernel}: random numbers go by head and row, which an algorithm that packs groups does not see"
+                f"{self._program.kernel}: random numbers differ by head and row, which an algorithm that packs groups does not see"
             )
         if not 0 <= (number := operator.index(seed)) < 1 << 64:
-            raise ValueError(f"random: seed={seed!r}; it is a whole number of 64 bits, not negative")
+            raise ValueError(f"random: seed={seed!r}; give a whole number from 0 to 2^64 - 1")
         r, c = (range(s.start or 0, s.stop, s.step or 1) for s in (rows, columns))
         return self._made(transfers.random(spec((len(r), len(c)), self._context.index, index=True), number), LANES, r, c)
 
@@ -179,7 +183,7 @@ class Sram:
         return self._made(transfers.fill("arange", spec((1, len(numbers)), kind, index=True)), numbers)
 
     def _made(self, operation: Operation, *operands: Any) -> Tile:
-        """A tile that is made on chip."""
+        """A tile that is created on chip."""
         return Tile(operation.result, self._program.record(operation, (), operands), self._program)  # type: ignore[arg-type]
 
     def _loading(self, array: HbmArray) -> Operation:
@@ -189,7 +193,7 @@ class Sram:
     def _storing(self, array: HbmArray, tile: Tile, action: str, kind: Any) -> Operation:
         shape = self._slice(array, action)
         if not isinstance(tile, Tile):
-            raise TypeError(f"{action} {array.name}: {describe(tile)} is no tile; make one with sram.load or sram.full")
+            raise TypeError(f"{action} {array.name}: {describe(tile)} is not a tile; make one with sram.load or sram.full")
         if array._touched is None:
             raise TypeError(f"{action} {array.name}: inputs are read-only; make an output with gpu.empty(...)")
         if tile.shape != shape:
@@ -212,7 +216,8 @@ class Sram:
         return touched if touched.launch == self._program.launch else touched.in_launch(self._program.launch)
 
     def _touch(self, array: HbmArray, how: str) -> None:
-        """Note what this thread block did: for later, or at once where heads share the array, for their thread blocks run at once too."""
+        """Note what this thread block did: for later, or immediately if heads share the array, because their thread blocks run at
+        the same time."""
         touched: Touched = array._touched  # type: ignore[assignment]
         if array._lanes < self._program.size:
             for box in array._places():
@@ -221,7 +226,7 @@ class Sram:
             self._pending.append((getattr(touched, how), array._places()))
 
     def _end(self) -> None:
-        """Lose the SRAM, and note what the other thread blocks of the launch must leave alone."""
+        """Drop the SRAM, and note which slices the other thread blocks of the launch must not touch."""
         self._program.end()
         for area, places in self._pending:
             for box in places:
@@ -229,13 +234,15 @@ class Sram:
 
     def _slice(self, array: HbmArray, action: str) -> tuple[int, int]:
         if not isinstance(array, HbmArray):
-            raise TypeError(f"{action} {describe(array)}: only arrays in HBM; pass it to machine.run, or make it with gpu.empty")
+            raise TypeError(
+                f"{action} {describe(array)}: this takes only arrays in HBM; pass it to machine.run, or make it with gpu.empty"
+            )
         if array._run is not self._context:
             raise TypeError(f"{action} {array!r}: it belongs to another run")
         if array._lanes > self._program.size:
             raise TypeError(f"{action} {array.name}: this launch runs once for several of its heads; launch without like=")
         if array.dtype == INTEGER:
-            raise TypeError(f"{action} {array.name}: it holds integers, which steer the program: sram.load_int({array.name}[p])")
+            raise TypeError(f"{action} {array.name}: it holds integers; read one with sram.load_int({array.name}[p])")
         shape = array.shape
         if len(shape) != 2 or 0 in shape:
             raise ValueError(f"{action} {array.name}: a slice of shape {array.shape}; tiles have two dimensions, each at least 1")

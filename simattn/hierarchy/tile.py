@@ -1,4 +1,5 @@
-"""Tiles in SRAM: plain NumPy to write, counted to run. A tile is a position in the log of its thread block, or a view of one."""
+"""Tiles in SRAM: written as plain NumPy, counted when they run. A tile is a position in the log of its thread block, or a view of
+one."""
 
 import math
 from collections.abc import Callable
@@ -90,8 +91,8 @@ class Tile(Reductions):
         """The position of the tile in the log of a thread block; TypeError if it is another's."""
         if self._program is not program:
             raise TypeError(
-                f"{program.kernel}: {self!r} belongs to another thread block: SRAM does not outlive its block, and blocks "
-                "meet only in HBM, in a later launch"
+                f"{program.kernel}: {self!r} belongs to another thread block: SRAM is lost when its block ends, and blocks "
+                "exchange data only through HBM, in a later launch"
             )
         return self._position
 
@@ -141,7 +142,7 @@ class Tile(Reductions):
         return Tile(s.view((rows, columns), covers=s.covers and whole), self._position, self._program, view)
 
     def astype(self, dtype: Any) -> "Tile":
-        """Rounded to another storage type; to its own type, the same tile and free.
+        """The tile rounded to another storage type. For its own type it is the same tile and costs nothing.
 
         >>> sram.load(Q[i]).astype("float16")
         Tile (16, 32) float16 1,024 B
@@ -161,7 +162,7 @@ class Tile(Reductions):
         return total / (math.prod(self.shape) // math.prod(total.shape))
 
     def clip(self, min: Any = None, max: Any = None) -> "Tile":
-        """`np.minimum(np.maximum(x, min), max)`; a bound that is None is none.
+        """`np.minimum(np.maximum(x, min), max)`; None means no bound.
 
         >>> gpu.peek(sram.arange(slice(0, 4)).clip(1, 2))
         array([[1., 1., 2., 2.]], dtype=float32)

@@ -28,12 +28,13 @@ class Live(NamedTuple):
 class Step:
     """One step of a run: a launch, or an operation of one thread block, for all heads that ran side by side.
 
-    number: in the trace, from 0. kind: launch, load, compute, store or atomic. launch: numbered from 1. block: of a launch, None. heads:
-    the numbers, batch · heads + head, of those that the step stands for. position: in its thread block. reads: the positions at which the
-    tiles that it reads were made. operation: as NumPy or `sram` calls it. tile: the name in the source to which the result was
-    bound. shape, dtype, nbytes: of the result, or of the tile that is stored. array, region: what of HBM, (start, stop, step) on
-    each axis. counts: of one head. live: what is in SRAM during the step. sram: its bytes. file, line, column: the source. total: the
-    counts of all steps so far, over their heads. values: the result for the first of the heads, where the trace was asked for values.
+    number: in the trace, from 0. kind: launch, load, compute, store or atomic. launch: numbered from 1. block: of a launch, None.
+    heads: the numbers, batch · heads + head, of those that the step stands for. position: in its thread block. reads: the positions
+    at which the tiles that it reads were made. operation: its name in NumPy or `sram`. tile: the name in the source to which the
+    result was bound. shape, dtype, nbytes: of the result, or of the tile that is stored. array, region: the part of HBM, (start,
+    stop, step) on each axis. counts: of one head. live: what is in SRAM during the step. sram: its bytes. file, line, column: the
+    source. total: the counts of all steps so far, over their heads. values: the result for the first of the heads, if the trace
+    keeps values.
 
     >>> step = next(step for step in machine.run(sa.flash2, Q, K, V, Br=32, Bc=32, trace=True).trace if step.tile == "S")
     >>> step.kind, step.operation, step.shape, step.nbytes, [tile.name for tile in step.live]
@@ -101,8 +102,8 @@ def _dict(counts: Counts) -> dict[str, int]:
 class Trace:
     """The steps of a run, in the order of the program: iterate it as often as you like.
 
-    algorithm: its name. machine: the figures of the device. arrays: those in HBM, by name: shape for one head, dtype, and whether the
-    algorithm made them. select: what was traced.
+    algorithm: its name. machine: the figures of the device. arrays: those in HBM, by name: shape for one head, dtype, and whether
+    the algorithm made them. select: what was traced.
 
     >>> trace = machine.run(sa.flash2, Q, K, V, Br=32, Bc=32, trace="flash2[0]").trace
     >>> trace
@@ -136,7 +137,7 @@ class Trace:
 
 
 def load_trace(path: str | Path) -> Trace:
-    """A trace that was saved. ValueError for a file that is none, or of another version.
+    """Load a saved trace. ValueError for a file that is not a trace, or of another version.
 
     >>> machine.run(sa.row_sum, Q, Br=32, Bc=32, trace=True).save_trace("rows.json")
     >>> len(sa.load_trace("rows.json"))
@@ -171,12 +172,13 @@ class Tracing:
 
     def __post_init__(self) -> None:
         if type(self.values) is not bool:
-            raise TypeError(f"Tracing: values={self.values!r}: True or False")
+            raise TypeError(f"Tracing: values={self.values!r}: give True or False")
         Selected.of(self.select)
 
 
 def tracing(trace: Any) -> Tracing | None:
-    """What a run was asked for: False or None for nothing, True for all, a selection, or Tracing. TypeError for anything else."""
+    """The tracing that a run asks for: False or None for none, True for everything, a selection, or Tracing. TypeError for anything
+    else."""
     if trace is None or trace is False:
         return None
     if trace is True:
@@ -198,7 +200,7 @@ class Selected:
 
     @classmethod
     def of(cls, select: Any) -> "Selected":
-        """Read a selection; ValueError for what is none."""
+        """Read a selection; ValueError if it is not one."""
         found = SELECTION.fullmatch(str(select).strip())
         if found is None:
             raise ValueError(_unreadable(select))
@@ -224,6 +226,7 @@ def _range(index: str | None, select: str) -> range:
 
 def _unreadable(select: Any) -> str:
     return (
-        f"trace {select!r}: not a selection; write KERNEL[BLOCKS][HEADS], as 'flash2[3]', 'flash2[0:4][0]' or '*[0]': a kernel's name, "
+        f"trace {select!r}: not a selection; write KERNEL[BLOCKS][HEADS], as 'flash2[3]', 'flash2[0:4][0]' or '*[0]': a "
+        "kernel's name, "
         "the number of a launch or *, then numbers or slices from 0 on"
     )

@@ -1,4 +1,4 @@
-"""The counted operations that bring tiles on chip, or make them there, and take them off: what the words of an SRAM cost and do."""
+"""The counted operations that load tiles, create them on chip and store them: what each word of `sram` costs and does."""
 
 from functools import cache
 
@@ -28,7 +28,7 @@ def store(name: str, tile: Spec, dtype: DType) -> Operation:
 
 @cache
 def atomic_add(name: str, tile: Spec, dtype: DType) -> Operation:
-    """A tile added to what lies in HBM: an SRAM read, and an HBM read and write of the array's bytes."""
+    """Add a tile to a slice in HBM: an SRAM read, and an HBM read and write of the array's bytes."""
     nbytes = tile.elements * dtype.itemsize
     return Operation("atomic_add", None, Counts(nbytes, nbytes, tile.nbytes), add, (tile,), tensor=name)
 
@@ -41,7 +41,7 @@ def load_int(name: str) -> Operation:
 
 @cache
 def random(tile: Spec, seed: int) -> Operation:
-    """Random numbers computed from where they are, by lane, row and column: one vector operation an element."""
+    """Random numbers computed from their lane, row and column: one vector operation for each element."""
 
     def draw(numbers: Array, rows: range, columns: range) -> Array:
         return uniform(seed, numbers, np.asarray(rows), np.asarray(columns)).astype(tile.dtype)
@@ -61,7 +61,7 @@ def fill(name: str, tile: Spec) -> Operation:
 
 
 def _nothing(_: Array) -> None:
-    """What a load of an integer, done when it was recorded, leaves to execute."""
+    """Nothing to execute: the integer was loaded when it was recorded."""
 
 
 def _write(array: Array, x: Array) -> None:
@@ -70,7 +70,8 @@ def _write(array: Array, x: Array) -> None:
 
 
 def add(array: Array, x: Array, heads: int) -> None:
-    """The array += x for each of the heads that run side by side and may share it, one after another, rounded to its type each time."""
+    """The array += x for each of the heads that run side by side and may share it, one after another, rounded to its type each
+    time."""
     if heads > 1 and array.shape[2] > 1:
         heads = 1
     kind = wide(array.dtype)

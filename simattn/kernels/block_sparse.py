@@ -19,8 +19,9 @@ def block_sparse(
 ) -> tuple[HbmArray, HbmArray]:
     """FlashAttention, algorithm 5 (Dao et al. 2022, arXiv 2205.14135): algorithm 1 without the blocks that the mask leaves out.
 
-    Q (N, d), K (n_k, d), V (n_k, d_v), block_mask (⌈N/Br⌉, ⌈n_k/Bc⌉) of integers -> O (N, d_v), lse (N, 1). 0 skips a block, 1 takes
-    it whole, 2 takes it under the boolean `mask`, which is loaded there only. An entry is read for each block not hidden otherwise.
+    Q (N, d), K (n_k, d), V (n_k, d_v), block_mask (⌈N/Br⌉, ⌈n_k/Bc⌉) of integers -> O (N, d_v), lse (N, 1). 0 skips a block, 1
+    takes it whole, 2 takes it under the boolean `mask`, which is loaded there only. An entry is read for each block not hidden
+    otherwise.
 
     >>> machine.run(sa.block_sparse, Q, K, V, block_mask=np.eye(2, dtype=int), Br=32, Bc=32).hbm_read
     25104
@@ -74,8 +75,8 @@ def block_kinds(block_mask: Any, scores: Scores, Br: int, Bc: int) -> Any:
         k = sram.load_int(block_mask[i.start // Br, j.start // Bc])
         if k not in (SKIP, FULL, PARTIAL) or (k == PARTIAL and scores.mask is None):
             raise ValueError(
-                f"block_mask[{i.start // Br}, {j.start // Bc}] = {k}: 0 skips, 1 takes whole, 2 takes under `mask`"
-                + (", which was not given" if k == PARTIAL else "")
+                f"block_mask[{i.start // Br}, {j.start // Bc}] = {k}: 0 skips a block, 1 computes all of it, 2 computes "
+                "it under `mask`" + (", which was not given" if k == PARTIAL else "")
             )
         return k
 

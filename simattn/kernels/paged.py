@@ -24,9 +24,9 @@ def paged(
 ) -> tuple[HbmArray, HbmArray]:  # fmt: skip
     """PagedAttention (Kwon et al. 2023, arXiv 2309.06180), with Flash-Decoding's splits: a block of keys is a page.
 
-    Q (N, d), K (pages, page, d) and V (pages, page, d_v) of `sa.pool`, table (n,) and lens (1,) of whole numbers -> O (N, d_v), lse.
-    The splits share the table's room evenly. A sequence has lens[0] keys; those of its p-th page are in page table[p]. Per sequence: `table=sa.each(tables)` of an
-    array (batch, n), `lens=sa.each(lengths)` of one (batch, 1).
+    Q (N, d), K (pages, page, d) and V (pages, page, d_v) of `sa.pool`, table (n,) and lens (1,) of whole numbers -> O (N, d_v),
+    lse. The splits share the table's room evenly. A sequence has lens[0] keys; those of its p-th page are in page table[p]. Per
+    sequence: `table=sa.each(tables)` of an array (batch, n), `lens=sa.each(lengths)` of one (batch, 1).
 
     >>> pages, where = sa.pool(K.reshape(4, 16, 1, 32)), {"table": sa.each([[2, 0, 3, 1]]), "lens": sa.each([[60]])}
     >>> machine.run(sa.paged, Q[None, None, -1:], pages, pages, **where, Br=16).tensors["K"].hbm_read
@@ -35,7 +35,9 @@ def paged(
     _check("table", table, "(n,)")
     _check("lens", lens, "(1,)")
     if K.shape[:2] != V.shape[:2]:
-        raise ValueError(f"pools of {K.shape[0]} pages of {K.shape[1]} and {V.shape[0]} pages of {V.shape[1]}: K and V share them")
+        raise ValueError(
+            f"pools of {K.shape[0]} pages of {K.shape[1]} and {V.shape[0]} pages of {V.shape[1]}: K and V must have the same pages"
+        )
     page, room = K.shape[1], table.shape[0] * K.shape[1]
     N, d_v = Q.shape[0], V.shape[2]
     chunk = math.ceil(table.shape[0] / checked(splits, table.shape[0], "pages")) * page
@@ -44,7 +46,7 @@ def paged(
     for sram, i, s in gpu.launch("paged", blocks(N, Br), range(splits)):
         n_k = sram.load_int(lens[0])
         if not 0 <= n_k <= room:
-            raise ValueError(f"lens[0] = {n_k}: the table's {table.shape[0]} pages of {page} have room for {room} keys")
+            raise ValueError(f"lens[0] = {n_k}: the table's {table.shape[0]} pages of {page} hold at most {room} keys")
         scores = Scores(Q, K[0], V[0], group, n_k, **options)
         scores.refuse_dropout("paged")
         Qi = sram.load(Q[i])
@@ -73,7 +75,7 @@ def finder(table: HbmArray, pages: int) -> Callable[[Sram, int], int]:
         if not 0 <= found < pages:
             raise ValueError(f"table[{p}] = {found}: the pool has pages 0 to {pages - 1}")
         if holds.setdefault(found, p) != p:
-            raise ValueError(f"table[{p}] = {found}, but so is table[{holds[found]}]: a page holds the keys of one place")
+            raise ValueError(f"table[{p}] = {found}, but so is table[{holds[found]}]: a page can appear only once")
         return found
 
     return find

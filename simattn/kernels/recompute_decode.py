@@ -58,8 +58,11 @@ def recompute_decode(
 def checked_steps(queries: int, n: int, steps: int | None, tokens: int, causal: bool) -> int:
     """How many steps of so many tokens, or an error."""
     if queries != n:
-        raise ValueError(f"{queries} queries on {n} keys: decoding has a query, a key and a value for each token, the prompt's too")
+        raise ValueError(
+            f"{queries} queries on {n} keys: decoding needs a query, a key and a value for each token, including those of "
+            "the prompt"
+        )
     if not causal:
-        raise ValueError("causal=False: a token is decoded before those that follow it, so decoding is causal")
+        raise ValueError("causal=False: a token cannot see those decoded after it, so leave causal out")
     whole("tokens", tokens, 1, None, "a step decodes at least 1")
     return n // tokens if steps is None else whole("steps", steps, 0, n // tokens, f"of {n} tokens, {tokens} a step are generated")

@@ -17,11 +17,10 @@ from .synonyms import IN_RUN
 class Scores:
     """What the options that algorithms share (`ScoreOptions`) do to one head.
 
-    Of the arrays, bias and mask are (N | 1, n_k), and alibi is (1, 1), the head's slope. Query i stands at position i + offset, and the
-    window says how many keys before and after that it sees. With an offset of n_k − n_q, the default, the last query sees the last key; 0 is
-    PyTorch's and ONNX's upper left. Blocks of which causal, window and kv_lens leave nothing are neither loaded nor computed.
-    group: of queries packed as rows, row r is query r mod n_q. n_k: where K is a page of a longer cache.
-    """
+    Of the arrays, bias and mask are (N | 1, n_k), and alibi is (1, 1), the head's slope. Query i stands at position i + offset, and
+    the window says how many keys before and after that it sees. With an offset of n_k − n_q, the default, the last query sees the
+    last key; 0 is PyTorch's and ONNX's upper left. Blocks of which causal, window and kv_lens leave nothing are neither loaded nor
+    computed. group: of queries packed as rows, row r is query r mod n_q. n_k: where K is a page of a longer cache."""
 
     def __init__(self, Q: HbmArray, K: HbmArray, V: HbmArray, group: int = 1, n_k: int | None = None, /, **options: Any) -> None:
         asked = ScoreOptions.of_keywords(options, IN_RUN)
@@ -49,12 +48,12 @@ class Scores:
     def refuse_dropout(self, name: str) -> None:
         """ValueError if dropout is asked of an algorithm that has none."""
         if self.dropout:
-            raise ValueError(f"dropout={self.dropout}: {name} has none")
+            raise ValueError(f"dropout={self.dropout}: {name} has no dropout")
 
     def refuse_offset(self, name: str) -> None:
         """ValueError if a query sees beyond its own key, in an algorithm that decodes token by token."""
         if self.offset > 0:
-            raise ValueError(f"offset={self.offset}: in {name}, token i sees the keys up to its own")
+            raise ValueError(f"offset={self.offset}: in {name}, token i sees only the keys up to its own; leave offset out")
 
     def visits(self, i: slice, Bc: int, within: slice | None = None) -> list[slice]:
         """The blocks of keys of which rows i see any. within: of these keys only, in blocks that begin where they do."""
@@ -144,7 +143,8 @@ class Scores:
         return [(0, n - 1)] if i.stop - i.start >= n else [(0, last), (first, n - 1)]
 
     def _seen(self, i: slice) -> list[tuple[int, int]]:
-        """The ranges of keys of which each is seen by any of rows i; a run of queries sees one range, for neighbours' ranges meet."""
+        """The ranges of keys of which each is seen by any of rows i; a run of queries sees one range, for neighbours' ranges
+        meet."""
         ranges = [(self._seen_by(first)[0], self._seen_by(last)[1]) for first, last in self._queries(i)]
         return [(start, stop) for start, stop in ranges if start < stop]
 
@@ -166,4 +166,4 @@ def _check(name: str, x: Any, rows: int, columns: int) -> None:
     if (x.dtype == BOOL) != (name == "mask"):
         raise TypeError(f"{name} has type {x.dtype.name}: a mask is boolean, and added scores are a bias")
     if x.shape[0] not in (1, rows) or x.shape[1] != columns:
-        raise ValueError(f"{name} has shape {x.shape}: give {(rows, columns)}, or {(1, columns)} for all rows alike")
+        raise ValueError(f"{name} has shape {x.shape}: give {(rows, columns)}, or {(1, columns)} for the same row everywhere")

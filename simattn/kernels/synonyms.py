@@ -34,7 +34,8 @@ _ADVICE: dict[str, str] = {
     "sliding_window sliding_window_size": "give window=(sliding_window - 1, 0): here a window does not count the query's own key",
     "enable_gqa group num_groups n_rep num_kv_heads num_heads num_key_value_heads num_key_value_groups num_queries_per_kv": "leave it out; "
     "the heads of the arrays decide, and K and V may have fewer than Q",
-    "cu_seqlens cu_seqlens_q cu_seqlens_k cu_seq_lens cu_seq_lens_q cu_seq_lens_k query_start_loc max_seqlen max_seqlen_q max_seqlen_k "
+    "cu_seqlens cu_seqlens_q cu_seqlens_k cu_seq_lens cu_seq_lens_q cu_seq_lens_k query_start_loc max_seqlen "
+    "max_seqlen_q max_seqlen_k "
     "seqused_q query_seq_lengths q_seq_lens seq_lens_q q_lens": "sequences are not packed here; pad them to (batch, heads, N, d) and "
     "give kv_lens for the keys, or run each by itself",
     "block_table block_tables page_table page_size kv_cache k_cache v_cache paged_kv_cache": "pages are for sa.paged; give "

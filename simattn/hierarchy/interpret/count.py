@@ -45,7 +45,7 @@ class Count(Reader):
         self._made[array.name] = array.nbytes
 
     def launch(self, kernel: str, like: str | None) -> None:  # noqa: ARG002
-        """Note it, so that kernels stand in launch order and one without thread blocks is listed too."""
+        """Note the launch, so that kernels are listed in launch order, including one without thread blocks."""
         self._kernels.setdefault(kernel, Counter())
 
     def block(self, block: Block) -> None:
@@ -56,7 +56,7 @@ class Count(Reader):
         self._kernels[block.kernel][sums] += prod(block.lanes)
 
     def returned(self, names: set[str]) -> None:
-        """The outputs of a group of lanes: what else was made is footprint."""
+        """Note the outputs of a group of lanes; all other arrays that were made are footprint."""
         self.footprint += sum(nbytes for name, nbytes in self._made.items() if name not in names)
         self._made.clear()
 

@@ -1,8 +1,7 @@
-"""Executing what thread blocks recorded: in order, each result in the memory of a tile that dies there if it can be.
+"""Executing what thread blocks recorded, in order. A result reuses the memory of a tile that dies there, if possible.
 
-The thread blocks of a launch are independent, so several threads execute them. Where they add to one array, the additions keep the
-order of the thread blocks: results are the same to the bit for any number of threads.
-"""
+The thread blocks of a launch are independent, so several threads execute them. Additions to a shared array keep the order of the
+thread blocks, so results are bitwise the same for any number of threads."""
 
 import contextvars
 from collections.abc import Iterable, Mapping, Sequence
@@ -75,7 +74,8 @@ class Execute(Reader):
         return self._storage[name] if self._lead else self._storage[name][None, None, None]
 
     def look(self, block: Block, operand: int | View) -> Array:
-        """A tile of the thread block that runs: what it recorded is executed and kept, for what is read again is not known yet."""
+        """A tile of the current thread block. What it recorded is executed and kept, because it is not known yet which tiles are
+        read again."""
         self._flush()
         if self._looked[0] is not block.records:
             self._looked = block.records, []
@@ -85,7 +85,7 @@ class Execute(Reader):
         return _operand(operand, values)
 
     def _flush(self) -> None:
-        """Execute the thread blocks that wait, which are of one launch."""
+        """Execute the waiting thread blocks, which belong to one launch."""
         waiting, self._waiting, self._operations = self._waiting, [], 0
         turns = Turns()
 
@@ -102,7 +102,7 @@ class Execute(Reader):
         self._threads.each(work, len(waiting), self._context)
 
     def _execute(self, block: Block, plan: Plan, values: list[Any], turns: Turns, k: int) -> None:
-        """Execute the records from len(values) on, appending to `values` what they give, and dropping what is not read again."""
+        """Execute the records from len(values) on. Append their results to `values`, and drop what is not read again."""
         storage, lead, lanes, late = self._storage, self._lead, prod(block.lanes), Late(turns, k, block.lanes[2])
         axes = len(lead) + 2
         for (operation, reads, operands, _), taken, ended in zip(block.records[len(values) :], *plan, strict=False):
@@ -140,7 +140,7 @@ class Execute(Reader):
 
 
 class Late:
-    """What a thread block adds to arrays in HBM while it is not its turn."""
+    """Additions to arrays in HBM that a thread block makes before its turn."""
 
     def __init__(self, turns: Turns, k: int, heads: int) -> None:
         self._turns, self._k, self._heads = turns, k, heads
@@ -148,7 +148,7 @@ class Late:
         self.arrays: set[str] = set()
 
     def append(self, name: str, array: Array, x: Array, *, dies: bool) -> None:
-        """Add x to the array, or keep it until it is this thread block's turn. dies: nobody will write in its memory."""
+        """Add x to the array, or keep it until this thread block's turn. dies: nothing else will write to its memory."""
         if not self._kept and self._turns.now(self._k):
             add(array, x, self._heads)
         else:
@@ -156,7 +156,7 @@ class Late:
             self.arrays.add(name)
 
     def add(self) -> None:
-        """Add what was kept, when the turn has come."""
+        """Add what was kept, once it is this thread block's turn."""
         if self._kept:
             self._turns.wait(self._k)
             for array, x in self._kept:

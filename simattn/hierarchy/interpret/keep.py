@@ -30,20 +30,21 @@ class Places:
     _numbers: dict[Place, int] = field(default_factory=dict)
 
     def number(self, place: Place) -> int:
-        """Of a place, which is entered if it is new."""
+        """The number of a place; a new place is added."""
         if (known := self._numbers.get(place)) is None:
             known = self._numbers[place] = len(self.places)
             self.places.append(place)
         return known
 
     def place(self, instruction: int) -> Place:
-        """The place of that number: what a record's instruction is when it is replayed."""
+        """The place with that number, which is the instruction of a record when it is replayed."""
         return self.places[instruction]
 
 
 @dataclass
 class Program:
-    """What the lanes that are alike ran: the arrays that were made, the launches in order, and the names of what was returned."""
+    """The program that a set of equal lanes ran: the arrays that were made, the launches in order, and the names of the returned
+    arrays."""
 
     arrays: list[Layout] = field(default_factory=list)
     launches: list[Launch] = field(default_factory=list)
@@ -54,7 +55,7 @@ class Program:
 
 
 class Keep(Reader):
-    """Keeps the program of one group of lanes. room: how many operations there are to be, at most."""
+    """Keeps the program of one group of lanes. room: the largest number of operations."""
 
     def __init__(self, places: Places, room: int = MOST) -> None:
         self.program = Program()
@@ -70,7 +71,8 @@ class Keep(Reader):
         self._room -= len(block.records)
         if self._room < 0:
             raise RecordingTooLarge(
-                f"a recording of more than {MOST:,} operations: record a shorter sequence or larger blocks; machine.count holds none"
+                f"a recording of more than {MOST:,} operations: record a shorter sequence or larger blocks; machine.count "
+                "holds none"
             )
         number = self._places.number
         self.program.launches[-1].blocks.append(

@@ -16,7 +16,7 @@ BATCH_A_THREAD = (
 
 
 class Threads:
-    """So many threads, the caller's among them; None for as many as there are cores. A context manager, which ends them."""
+    """That many threads, including the caller's; None for one per core. A context manager that ends them."""
 
     def __init__(self, workers: int | None) -> None:
         if workers is not None and (type(workers) is not int or workers < 1):
@@ -25,14 +25,14 @@ class Threads:
         self._pool: ThreadPoolExecutor | None = None
 
     def enough(self, operations: int, blocks: int) -> bool:
-        """Whether to execute what was recorded: so many operations of so many thread blocks."""
+        """Whether enough operations and thread blocks were recorded to execute them now."""
         if self.workers == 1:
             return operations >= BATCH
         most_operations, most_blocks = BATCH_A_THREAD
         return operations >= most_operations * self.workers or blocks >= most_blocks * self.workers
 
     def each(self, work: Callable[[int], None], n: int, context: contextvars.Context) -> None:
-        """work(0) to work(n - 1), begun in this order, in copies of a context; an error of the first that failed."""
+        """Call work(0) to work(n - 1), started in this order, in copies of a context; raise the error of the first that failed."""
         helpers = min(self.workers, n) - 1
         left = deque(range(n))
 
@@ -73,7 +73,7 @@ def cores() -> int:
 
 
 class Turns:
-    """Whose turn it is: k's, when all that were begun before it are over."""
+    """Turns: it is k's turn when all that started before it have ended."""
 
     def __init__(self) -> None:
         self._next = 0

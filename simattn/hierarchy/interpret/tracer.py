@@ -1,4 +1,4 @@
-"""Tracing: the thread blocks that a selection names, and their steps, which are made when somebody reads them."""
+"""Tracing: the thread blocks that a selection names, and their steps, which are created when they are read."""
 
 import marshal
 import tempfile
@@ -53,7 +53,7 @@ class Numbered(list[Any], Generic[Kind]):
         self._numbers: dict[int, int] = {}
 
     def number(self, x: Kind) -> int:
-        """Of a thing, which is entered if it is new."""
+        """The number of a thing; a new thing is added."""
         if (known := self._numbers.get(id(x))) is None:
             known = self._numbers[id(x)] = len(self)
             self.append(x)
@@ -138,7 +138,7 @@ class Tracer(Reader):
         self._held += steps
 
     def _spill(self) -> None:
-        """Bring what is kept to a file, by thread block; operations and sources stay here, by number."""
+        """Move what is kept to a file, by thread block; operations and sources stay in memory, by number."""
         if self._file is None:
             self._file = tempfile.TemporaryFile(prefix="simattn-trace-")  # noqa: SIM115 - it stays as long as the trace
             weakref.finalize(self, self._file.close)
@@ -248,6 +248,6 @@ def _axis(k: int | slice, n: int) -> tuple[int, int, int]:
 
 
 def _of_head(x: Array, where: tuple[int, ...]) -> Array:
-    """What of a tile is one head's: an axis of length 1 is common to all."""
+    """The part of a tile that belongs to one head; all heads share an axis of length 1."""
     lanes = x.shape[:-2]
     return x[tuple(k if n > 1 else 0 for k, n in zip(where, lanes, strict=True))] if lanes else x

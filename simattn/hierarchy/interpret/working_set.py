@@ -1,4 +1,4 @@
-"""The working set of each thread block: found once for equal logs, and held against the SRAM of the device."""
+"""The working set of each thread block, computed once for equal logs and compared with the SRAM of the device."""
 
 from ..device import Device
 from ..liveness import lives
@@ -9,7 +9,8 @@ REMEMBERED = 200_000  # operations in the logs that are kept, so that memory sta
 
 
 class Found:
-    """What follows from the log of a thread block, whatever values it worked on: its lives, and where most bytes are live."""
+    """What follows from the log of a thread block, independent of its values: the lives of its tiles, and where the most bytes are
+    live."""
 
     __slots__ = ("__weakref__", "at", "lives", "peak")  # weak: what else was found is remembered beside it
 
@@ -19,7 +20,7 @@ class Found:
 
 
 class WorkingSets(Reader):
-    """Reads each thread block first, for all readers that follow: SramOverflow where it did not fit."""
+    """Reads each thread block before all other readers, and raises SramOverflow if it does not fit."""
 
     def __init__(self, device: Device) -> None:
         self._device = device

@@ -19,9 +19,10 @@ def bigbird(
 ) -> tuple[HbmArray, HbmArray]:  # fmt: skip
     """BigBird-ITC (Zaheer et al. 2020, arXiv 2007.14062, section 2), as block-sparse FlashAttention-2, Br = Bc = block.
 
-    Q (N, d), K (N, d), V (N, d_v) -> O (N, d_v), lse (N, 1). A block of queries sees the first global_blocks blocks of keys, window_blocks
-    around its own (fewer at the ends), and random_blocks of the others; the global blocks' own queries see all. The pattern is drawn
-    when the kernel is made, one for all heads, so nothing is read for it. options hide more. Exact when all blocks are taken.
+    Q (N, d), K (N, d), V (N, d_v) -> O (N, d_v), lse (N, 1). A block of queries sees the first global_blocks blocks of keys,
+    window_blocks around its own (fewer at the ends), and random_blocks of the others; the global blocks' own queries see all. The
+    pattern is drawn when the kernel is made, one for all heads, so nothing is read for it. options hide more. Exact when all blocks
+    are taken.
 
     >>> machine.run(sa.bigbird, Q, K, V, block=8, global_blocks=1, random_blocks=1).hbm_read
     92160
@@ -51,14 +52,16 @@ def bigbird(
 
 
 def pattern(T: int, global_blocks: int, window_blocks: int, random_blocks: int, seed: int) -> list[set[int]]:
-    """The blocks of keys that each of T blocks of queries sees. Random ones are drawn, block by block, from those not there already."""
+    """The blocks of keys that each of T blocks of queries sees. Random ones are drawn, block by block, from those not there
+    already."""
     there = f"there are {T} blocks"
     whole("global_blocks", global_blocks, 0, T, there)
     whole("random_blocks", random_blocks, 0, T, there)
     side = whole("window_blocks", window_blocks, 1, None, "a block sees itself") // 2
     if window_blocks % 2 == 0:
         raise ValueError(
-            f"window_blocks={window_blocks}: as many on either side of a block's own; the nearest valid value is {window_blocks - 1}"
+            f"window_blocks={window_blocks}: give an odd number, as many on either side as the block itself; the nearest "
+            f"valid value is {window_blocks - 1}"
         )
     rng = np.random.default_rng(whole("seed", seed, 0, None, "a seed is not negative"))
     seen = []

@@ -14,7 +14,7 @@ def whole_blocks(block: Any, N: int) -> list[slice]:
     whole("block", block, 1, N, f"there are {N} tokens")
     if N % block:
         nearest = min((n for n in range(1, N + 1) if N % n == 0), key=lambda n: abs(n - block))
-        raise ValueError(f"block={block}: {N} tokens are no whole number of such blocks; the nearest valid value is {nearest}")
+        raise ValueError(f"block={block}: {N} tokens do not divide into blocks of this size; the nearest valid value is {nearest}")
     return blocks(N, int(block))
 
 
@@ -22,7 +22,8 @@ def one_sequence(name: str, Q: HbmArray, K: HbmArray) -> None:
     """An error where queries and keys are not of the same tokens."""
     if Q.shape[0] != K.shape[0]:
         raise ValueError(
-            f"Q {Q.shape}, K {K.shape}: {name} is attention within one sequence; the nearest valid number of queries is {K.shape[0]}"
+            f"Q {Q.shape}, K {K.shape}: {name} is attention within one sequence; the nearest valid number of queries is "
+            f"{K.shape[0]}"
         )
 
 
@@ -30,7 +31,7 @@ def only(name: str, options: Mapping[str, Any], allowed: Collection[str], why: s
     """An error for an option of the scores that an approximation cannot have."""
     for option, value in ScoreOptions(**{x: options[x] for x in options.keys() & OPTIONS}).given().items():
         if option not in (*allowed, "seed"):
-            raise ValueError(f"{option}={value!r}: {name} has none, for {why}; it takes {' and '.join(allowed)}")
+            raise ValueError(f"{option}={value!r}: {name} does not support it, because {why}; it takes {' and '.join(allowed)}")
 
 
 def weights(name: str, x: Any, like: HbmArray, columns: int, why: str) -> None:
@@ -41,5 +42,6 @@ def weights(name: str, x: Any, like: HbmArray, columns: int, why: str) -> None:
         raise ValueError(f"{name} has shape {x.shape}: {why}; the nearest valid shape is {(x.shape[0], columns)}")
     if x.dtype != like.dtype:
         raise TypeError(
-            f"{name} has type {x.dtype.name}, {like.name} {like.dtype.name}: one product takes one type; {name}.astype(...)"
+            f"{name} has type {x.dtype.name}, {like.name} {like.dtype.name}: both factors of a product need one type; "
+            f"{name}.astype(...)"
         )

@@ -17,8 +17,8 @@ def linformer(
 ) -> tuple[HbmArray, HbmArray]:
     """softmax(Q(EK)ᵀ/√d)·FV (Wang et al. 2020, arXiv 2006.04768): linear in n, for k is fixed (256 there).
 
-    Q (N, d), K (n, d), V (n, d_v), E, F (k, n) -> O (N, d_v), lse (N, 1). Each KV head is projected once, by blocks of Bc rows of E and F,
-    in steps of Br tokens. Every row of EK mixes all tokens, so none can be hidden. Exact with E = F = I.
+    Q (N, d), K (n, d), V (n, d_v), E, F (k, n) -> O (N, d_v), lse (N, 1). Each KV head is projected once, by blocks of Bc rows of E
+    and F, in steps of Br tokens. Every row of EK mixes all tokens, so none can be hidden. Exact with E = F = I.
 
     >>> E = np.ones((8, 64), np.float32) / 64
     >>> machine.run(sa.linformer, Q, K, V, E=E, F=E, Br=16, Bc=16).hbm_read
@@ -33,7 +33,7 @@ def linformer(
                 f"{name} has shape {x.shape}: k={x.shape[0]} is more than the {n} keys; the nearest valid value is {n}"
             )
     if E.shape != F.shape:
-        raise ValueError(f"E {E.shape}, F {F.shape}: both make k keys and values; the nearest valid shape of F is {E.shape}")
+        raise ValueError(f"E {E.shape}, F {F.shape}: both project to k rows; the nearest valid shape of F is {E.shape}")
     k = E.shape[0]
     EK, FV = gpu.empty((k, d), name="EK", like=K), gpu.empty((k, d_v), name="FV", like=V)
     scores = Scores(Q, EK, FV, **options)

@@ -75,7 +75,7 @@ def loaded(path: str | Path) -> dict[str, Any]:
     try:
         measured = json.loads(Path(path).read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ValueError(f"{path} is no JSON: {error}") from None
+        raise ValueError(f"{path} is not valid JSON: {error}") from None
     if not isinstance(measured, dict) or {"measured_with", "rows"} - measured.keys():
         raise ValueError(
             f"{path} holds no measurements: one object with 'measured_with' and 'rows', as `simattn gpu fidelity` writes it"
