@@ -262,7 +262,7 @@ def test_stores_and_tiles_of_wrong_shapes_are_named():
         r"4 columns do not match 3 rows": lambda gpu, sram, X, O: sram.load(X) @ sram.load(X[0:3]),
         r"of shape \(4,\): give at least two": lambda gpu, sram, X, O: gpu.empty((4,)),
         r"of shape \(0, 4\): give at least two": lambda gpu, sram, X, O: gpu.empty((0, 4)),
-        r"there is an array 'X' already": lambda gpu, sram, X, O: gpu.empty((4, 4), name="X"),
+        r"an array named 'X' already exists": lambda gpu, sram, X, O: gpu.empty((4, 4), name="X"),
     }
     for message, body in cases.items():
         with pytest.raises(ValueError if "empty" not in message or "shape" in message else IndexError, match=message):

@@ -144,8 +144,7 @@ class Arrangement:
         return np.arange(math.prod(self.lanes)).reshape(self.lanes)[batch][:, heads]
 
     def place(self, name: str, whole: Array, lanes: Selection, part: Array) -> None:
-        """Write the results of these lanes into the output of all lanes; ValueError if its shape differs from that of other
-        lanes."""
+        """Write the results of these lanes into the output of all lanes; ValueError if shapes differ between lanes."""
         found, before = ((x.shape[3:], x.dtype.name) for x in (part, whole))
         if found != before:
             raise ValueError(f"output {name} has shape and type {found} for one value of `each`, and {before} for another")
