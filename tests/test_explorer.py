@@ -231,6 +231,12 @@ def test_a_notebook_shows_the_page_in_a_frame():
     assert shown.count("<") == 2
 
 
+def test_a_run_writes_its_page_where_it_is_told(tmp_path):
+    """The same page that it gives."""
+    page = traced().explore(tmp_path / "flash2.html")
+    assert (tmp_path / "flash2.html").read_text() == page.html
+
+
 def test_what_cannot_be_explored_is_refused(monkeypatch):
     """A run without a trace, no run, three of them, and a page that is too large."""
     with pytest.raises(ValueError, match=r"trace=sa\.Tracing\(values=True\)"):

@@ -138,15 +138,19 @@ class Run(Exported):
             raise ValueError(f"this run of {self.algorithm} was not traced; run it with trace=True, or trace='{self.algorithm}[0]'")
         self.trace.save(path)
 
-    def explore(self) -> Any:
-        """The run as a page that plays it step by step: a notebook shows it, `.save("flash2.html")` writes it. See `sa.explore`.
+    def explore(self, path: str | Path | None = None) -> Any:
+        """The run as a page that plays it step by step. A notebook shows it; it is written to `path`, if one is given. See `sa.explore`.
 
         ValueError for a run that was not traced.
 
-        >>> machine.run(sa.flash2, Q, K, V, Br=32, Bc=32, trace=sa.Tracing(values=True)).explore().title
+        >>> run = machine.run(sa.flash2, Q, K, V, Br=32, Bc=32, trace=sa.Tracing(values=True))
+        >>> run.explore("flash2.html").title
         'flash2'
         """
-        return named("simattn.explorer.explorer:explore")(self)
+        page = named("simattn.explorer.explorer:explore")(self)
+        if path is not None:
+            page.save(path)
+        return page
 
     def _records(self) -> list[dict[str, Any]]:
         whole = {"algorithm": self.algorithm, "machine": self.machine, **self.blocks}
