@@ -381,3 +381,15 @@ def test_the_command_proposes_a_smaller_n(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("simattn.hierarchy.interpret.tracer.MOST_VALUES", 1000)
     assert cli(["explore", "--n", "256", *sizes]) == 1
     assert capsys.readouterr().err.endswith(": give --n 64\n")
+
+
+def test_a_long_thread_block_is_cut_with_a_note(monkeypatch):
+    """Its beginning is shown; the bytes of the whole run are still said."""
+    run = traced(sa.naive, trace="output[0]")
+    length = sum(step.block is not None for step in run.trace)
+    monkeypatch.setattr(panel, "THIN", length - 3)
+    page = run.explore()
+    shown = page.panels[0]
+    assert len(shown["steps"]) == shown["blocks"][0]["length"] == length - 3
+    assert f"One of {length} steps is cut after {length - 3}." in shown["note"]
+    assert shown["total"][0] == [step.total.hbm_read for step in run.trace][-1]

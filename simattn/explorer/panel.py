@@ -16,7 +16,7 @@ from .source import functions
 
 KINDS = ("load", "compute", "store", "atomic")
 SHOWN = 12  # numbers of a tile that are shown
-THIN = 20_000  # steps that a page holds of one run; of a longer one it has some thread blocks
+THIN = 20_000  # steps that a page holds of one run; of a longer one it has some thread blocks, and of a longer block its beginning
 
 
 class Row(NamedTuple):
@@ -77,7 +77,7 @@ class _Panel:
 
     def plain(self) -> dict[str, Any]:
         trace = self._trace
-        whole = thread_blocks = 0
+        whole = thread_blocks = longest = 0
         keep = _kept(len(trace))
         for block, group in groupby(trace, lambda step: (step.launch, step.block, step.heads)):
             if block[1] is None:
@@ -87,7 +87,8 @@ class _Panel:
             thread_blocks += 1
             total = steps[-1].total
             if keep(thread_blocks, len(self._steps)):
-                self._block(steps)
+                self._block(steps, steps[:THIN])
+                longest = max(longest, len(steps))
         shown = len(self._steps)
         machine = trace.machine
         return {
@@ -104,20 +105,21 @@ class _Panel:
             "peak": max((step.sram for step in self._steps), default=0),
             "note": None if shown == whole else (
                 f"{shown:,} of {whole:,} steps are here: those of {len(self._blocks):,} of {thread_blocks:,} thread blocks. "
-                "Bytes moved are those of the whole run; what was touched is shown for these thread blocks only."
+                + (f"One of {longest:,} steps is cut after {THIN:,}. " if longest > THIN else "")
+                + "Bytes moved are those of the whole run; what was touched is shown for these thread blocks only."
             ),
         }  # fmt: skip
 
-    def _block(self, steps: list[Step]) -> None:
+    def _block(self, steps: list[Step], shown: list[Step]) -> None:
         first, arrays = steps[0], self._trace.arrays
         running = Running(steps, self._outputs)
         self._blocks.append({
             "kernel": self._kernels.number(first.kernel), "launch": first.launch, "number": first.block, "heads": len(first.heads),
-            "first": len(self._steps), "length": len(steps), "file": self._files.number(first.file),
+            "first": len(self._steps), "length": len(shown), "file": self._files.number(first.file),
             "base": [getattr(first.total, name) - getattr(first.counts, name) * len(first.heads) for name in COUNTS],
             "final": running.final,
         })  # fmt: skip
-        for step in steps:
+        for step in shown:
             self._lines.setdefault(step.file, set()).add(step.line)
             self._steps.append(Row(
                 kind=KINDS.index(step.kind), operation=self._operations.number(step.operation), tile=self._tiles.number(name_of(step)),
