@@ -27,7 +27,7 @@ nb_execution_show_tb = True
 nb_merge_streams = True
 nb_eval_name_regex = r"^[^\n]+$"  # an answer may hold any expression of its page's names
 nb_ipywidgets_js = {}  # it would come from a CDN, and no page has a widget
-nb_execution_excludepatterns = [] if find_spec("torch") else ["notebooks/*real_kernels*"]
+nb_execution_excludepatterns = [] if find_spec("torch") else ["*real_kernels*"]  # they need it
 myst_enable_extensions = ["amsmath", "dollarmath"]
 myst_heading_anchors = 3
 
