@@ -360,7 +360,7 @@ BAD = [
     ("linformer", {"E": E1[:, :8], "F": E1}, r"E has shape \(6, 8\): .*nearest valid shape is \(6, 12\)"),
     ("linformer", {"E": E1, "F": E1.tolist()}, "F is a list"),
     ("linformer", {"E": E1.astype(np.float16), "F": E1}, "E has type float16, K float32"),
-    ("linformer", {"E": E1, "F": E1, "causal": True}, "causal=True: linformer has none"),
+    ("linformer", {"E": E1, "F": E1, "causal": True}, "causal=True: linformer does not support it"),
     ("performer", {"W": W1[:, :3]}, r"W has shape \(5, 3\): .*nearest valid shape is \(5, 4\)"),
     ("performer", {"W": W1[:0]}, r"W has shape \(0, 4\): no length may be 0"),
     ("performer", {"W": W1.astype(np.float64)}, "W has type float64, Q float32"),

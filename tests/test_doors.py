@@ -205,7 +205,7 @@ def test_one_algorithms_refusal_is_its_rows():
     assert "packs groups" in found["split_kv"].failure
     assert "causal=True" in found["incremental"].failure
     found = sa.compare(ROOMY, ["linformer", "flash2"], X, X, X, causal=True)
-    assert "causal=True: linformer has none" in found["linformer"].failure
+    assert "causal=True: linformer does not support it" in found["linformer"].failure
     assert found["flash2"].run is not None
     assert sa.compare(ROOMY, ["linformer"], X, X, X, causal=True)["linformer"].failure == found["linformer"].failure
 
@@ -217,7 +217,7 @@ def test_what_is_wrong_with_the_call_raises_before_anything_runs():
         ({"windw": (1, 0)}, "did you mean 'window'"), ({"splits": 2}, "no option of flash2, naive: splits; it is one of split_kv"),
         ({"Br": 0, "Bc": 4}, "Br=0"), ({"Br": 4.0, "Bc": 4}, "Br=4.0"), ({"dO": X}, "give backward=True|without backward"), ({"backward": "yes"}, "backward='yes': give True or False"),
         ({"block_mask": [[3]], "Br": 8, "Bc": 8}, "no option|block_mask"), ({"rng": "x"}, "rng='x'"), ({"rng": -1}, "rng=-1"), ({"rng": 1.5}, "rng=1.5"),
-        ({"mask": X}, "mask has type float32: it is boolean"), ({"alibi": True}, "alibi=True: give the slope of each head"),
+        ({"mask": X}, "mask has type float32: give a boolean mask"), ({"alibi": True}, "alibi=True: give the slope of each head"),
         ({"alibi": "steep"}, "alibi='steep'"), ({"kv_lens": [[1], [2, 3]]}, "kv_lens"), ({"kv_lens": True}, "kv_lens=True"),
         ({"bias": X.tolist()}, "bias is a list"), ({"bias": np.ma.array(X)}, "bias is a masked array"),
     ):  # fmt: skip
@@ -409,7 +409,7 @@ def bad_files(folder):
     (folder / "cut.safetensors").write_bytes((folder / "cut.safetensors").read_bytes()[:-9])
     return {
         "npy.npz": ".npy file, which holds one array without a name.*np.savez", "y.npy": ".npy file, .*give a .npz or .safetensors",
-        "text_members.npz": "member Q is no array.*np.savez", "text_in_npy.npz": "np.savez", "cut.npz": "zip file that was cut short.*np.savez",
+        "text_members.npz": "member Q is not an array.*np.savez", "text_in_npy.npz": "np.savez", "cut.npz": "zip file that was cut short.*np.savez",
         "empty.npz": "an empty file.*np.savez", "text.npz": "a text file.*np.savez", "folder.npz": "a folder; give a .npz file",
         "empty.safetensors": "an empty file.*save_file", "text.safetensors": "a text file.*save_file", "folder.safetensors": "a folder; give",
         "pickle.npz": "a pickle, which is not read.*np.savez", "table.csv": "a text file; give a .npz or .safetensors",

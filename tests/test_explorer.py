@@ -280,7 +280,7 @@ def test_the_command_takes_ones_own_function_and_makes_pictures(tmp_path, monkey
 
 @pytest.mark.parametrize(("arguments", "says"), [
     (["--n", "200000"], "give --n"),
-    (["--algorithms", "naive,flash1,flash2"], "name two at most"),
+    (["--algorithms", "naive,flash1,flash2"], "name at most two"),
     (["--algorithms", "flash9"], "flash9"),
     (["--output", "nowhere/a.html"], "there is no folder nowhere"),
     (["--gif", "nowhere/a.gif"], "there is no folder nowhere"),

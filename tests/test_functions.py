@@ -163,7 +163,7 @@ def test_a_row_is_found_by_its_name():
     def naive(gpu, Q, K, V, *, Br, Bc):
         return sa.flash2(gpu, Q, K, V, Br=Br, Bc=Bc)
 
-    with pytest.raises(ValueError, match="'naive' is the name of an algorithm of simattn's"):
+    with pytest.raises(ValueError, match="'naive' is the name of an algorithm of simattn: rename"):
         sa.compare(ROOMY, [naive], Q, K, V)
     for wrong in (3, None, ["naive"]):
         with pytest.raises(TypeError, match=r"give a name, as 'unfused_chain', or a function f\(gpu, Q, K, V"):
@@ -289,9 +289,9 @@ def test_functions_of_a_file_on_the_command_line(capsys, files):
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ("absent.py:f", "absent.py: there is no such file"), ("mine.py", "say which function of the file, as mine.py:my_flash"),
+        ("absent.py:f", "absent.py: there is no such file"), ("mine.py", "name a function of the file, as in mine.py:my_flash"),
         ("mine.py:", "mine.py:my_flash"), (":f", "give a file"), ("mine.py:my_flsh", "did you mean 'my_flash'"),
-        ("mine.py:number", "number is no function"), ("syntax.py:f", "syntax.py is no Python: line 1"), ("nulls.py:f", "nulls.py is no Python"),
+        ("mine.py:number", "number is not a function"), ("syntax.py:f", "syntax.py is not valid Python: line 1"), ("nulls.py:f", "nulls.py is not valid Python"),
         ("imports.py:f", "imports.py cannot be loaded: line 2: ModuleNotFoundError"), ("ends.py:f", "ends.py cannot be loaded: line 2: SystemExit"),
         ("raises.py:f", "raises.py cannot be loaded: line 1: IndexError"), ("empty.py:f", "it defines no function"), (".:f", "cannot be read"),
     ],

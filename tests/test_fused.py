@@ -279,7 +279,7 @@ def test_the_kernel_that_ran_is_verified(monkeypatch):
     )
     monkeypatch.setitem(KERNELS, "unfused", other)
     x = [torch.randn(1, 1, 32, 32, device=DEVICE) for _ in range(3)]
-    with pytest.raises(RuntimeError, match="'unfused' was asked for, but what ran is"):
+    with pytest.raises(RuntimeError, match="'unfused' was requested, but the kernels that ran are"):
         sa.gpu.attention(*x, kernel="unfused")
 
 

@@ -54,7 +54,7 @@ def command(
     asked = [algorithm("--algorithms", name) for name in names("--algorithms", algorithms, comparables)]
     known = listed(asked, comparables, backward=backward)
     if len(known) > 2:
-        raise ValueError(f"--algorithms {algorithms}: the page shows one, or two side by side; name two at most")
+        raise ValueError(f"--algorithms {algorithms}: the page shows one algorithm, or two side by side; name at most two")
     gpu = catalogue_machine(machine)
     problem = Problem(n_q=n_q or n, n_k=n, d=d, dtype=dtype, causal=causal, backward=backward)
     work = estimate(known, problem, gpu, backward=backward, Br=br, Bc=bc)

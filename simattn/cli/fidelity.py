@@ -24,7 +24,7 @@ def command(
     Where the file is there, what it lacks is measured; what it holds of the same device and versions stays.
     """
     if not gpu.has_cuda():
-        raise gpu.Unavailable("the grid is measured on a CUDA GPU, and torch sees none here")
+        raise gpu.Unavailable("the measurements need a CUDA GPU, and torch finds none on this computer")
     path = refuse_unwritable(output, "--output")
     jobs, known = gpu.grid(), loaded(path) if path.exists() else None
     with Patient(len(jobs) + 1, Console(stderr=True)) as progress:

@@ -13,21 +13,22 @@ Algorithm = Callable[..., Any]
 
 
 def algorithm(option: str, given: str) -> str | Algorithm:
-    """A name as it is, or the function that `file.py:function` says; ValueError, in one line with the file, for what cannot be loaded."""
+    """A name as it is, or the function that `file.py:function` says; ValueError, in one line with the file, for what cannot be
+    loaded."""
     file, colon, name = given.rpartition(":")
     if not colon and Path(given).suffix == ".py":
-        raise ValueError(f"{option} {given}: say which function of the file, as {given}:my_flash")
+        raise ValueError(f"{option} {given}: name a function of the file, as in {given}:my_flash")
     if not colon:
         return given
     if not file or not name:
-        raise ValueError(f"{option} {given}: give a file and a function of it, as mine.py:my_flash")
+        raise ValueError(f"{option} {given}: give a file and one of its functions, as in mine.py:my_flash")
     found = vars(_loaded(option, Path(file)))
     functions = [x for x, f in found.items() if callable(f) and getattr(f, "__module__", None) == found["__name__"]]
     if name not in found:
         near = unknown("function", name, functions) if functions else "it defines no function"
         raise ValueError(f"{option} {given}: {near}")
     if not callable(found[name]):
-        raise ValueError(f"{option} {given}: {name} is no function, but of type {type(found[name]).__name__}")  # noqa: TRY004 - of the command line
+        raise ValueError(f"{option} {given}: {name} is not a function, but of type {type(found[name]).__name__}")  # noqa: TRY004 - of the command line
     function: Algorithm = found[name]
     return function
 
@@ -41,9 +42,9 @@ def _loaded(option: str, path: Path) -> ModuleType:
         code = compile(path.read_bytes(), str(path.resolve()), "exec")
     except SyntaxError as error:
         where = f"line {error.lineno}" if error.lineno else "the file"
-        raise ValueError(f"{option}: {file} is no Python: {where}: {error.msg}; mend it") from None
+        raise ValueError(f"{option}: {file} is not valid Python: {where}: {error.msg}; correct it") from None
     except ValueError as error:  # of null bytes
-        raise ValueError(f"{option}: {file} is no Python: {error}; give a file of Python") from None
+        raise ValueError(f"{option}: {file} is not valid Python: {error}; give a file of Python") from None
     except OSError as error:
         why = "there is no such file" if isinstance(error, FileNotFoundError) else f"it cannot be read ({error.strerror})"
         raise ValueError(f"{option}: {file}: {why}; give the path of a Python file, as mine.py:my_flash") from None

@@ -30,7 +30,7 @@ def fastest(x: Inputs, call: Call, *, backward: bool = False) -> Kernel:
     if not candidates:
         raise Unavailable(
             f"no kernel takes these inputs ({x.dtype} on {x.device}, d = {x.d}, n_q = {x.n_q}, n_k = {x.n_k}); "
-            "sa.gpu.kernels() says what each lacks"
+            "sa.gpu.kernels() lists what each kernel needs"
         )
     candidates = [k for k in candidates if k.fused] or candidates
     table = _table(x)
@@ -40,7 +40,9 @@ def fastest(x: Inputs, call: Call, *, backward: bool = False) -> Kernel:
         _write(table, _read(table) | {repr(key): times})
     able = [k for k in candidates if k.name in times]
     if not able:
-        raise Unavailable(f"{', '.join(k.name for k in candidates)} take these inputs, but each failed: name one to see why")
+        raise Unavailable(
+            f"{', '.join(k.name for k in candidates)} accept these inputs, but each failed; name one to see its error"
+        )
     _chosen[key] = min(able, key=lambda k: times[k.name])
     return _chosen[key]
 

@@ -93,11 +93,11 @@ def attention(
 ) -> GpuRun:
     """softmax(QKᵀ·scale)V by a real kernel: `sa.gpu.attention(q, k, v, kernel="flash").ms`.
 
-    q (N, d) or (batch, heads, N, d), NumPy arrays or torch tensors; k and v may have fewer heads. NumPy arrays go to the GPU, or stay on
-    the CPU where there is none; tensors that do not lie in one piece are copied. causal: the last query sees the last key. scale: 1/√d
-    unless given. kernel: a name of `sa.gpu.kernels()`, or "auto" for the fastest, by a table that is measured once for each class of
-    shapes. measure: False runs the kernel once; True runs it many times, for the median, and once under the profiler, which must see the
-    kernel that was asked for.
+    q (N, d) or (batch, heads, N, d), NumPy arrays or torch tensors; k and v may have fewer heads. NumPy arrays go to the GPU, or
+    stay on the CPU where there is none; tensors that do not lie in one piece are copied. causal: the last query sees the last key.
+    scale: 1/√d unless given. kernel: a name of `sa.gpu.kernels()`, or "auto" for the fastest, by a table that is measured once for
+    each class of shapes. measure: False runs the kernel once; True runs it many times, for the median, and once under the profiler,
+    which must see the kernel that was asked for.
 
     ValueError or TypeError names what does not fit; sa.gpu.Unavailable, in one line, what this machine lacks.
     """
@@ -192,7 +192,9 @@ def _measured(kernel: Kernel, device: str, call: Callable[[], Any]) -> Measureme
     """The measurement, if what was launched is what was asked for."""
     m = _enough(timing.measure, device, call, device)
     if device in kernel.seen_on and not any(re.search(kernel.launches, name) for name in m.launched):
-        raise RuntimeError(f"kernel {kernel.name!r} was asked for, but what ran is {', '.join(m.launched) or 'nothing'}")
+        raise RuntimeError(
+            f"kernel {kernel.name!r} was requested, but the kernels that ran are {', '.join(m.launched) or 'nothing'}"
+        )
     return m  # type: ignore[no-any-return]
 
 
@@ -211,7 +213,7 @@ def _enough(call: Callable[..., Any], device: str, *arguments: Any) -> Any:
         ):
             raise
         raise Unavailable(
-            f"{message.split('. ')[0]}: a shorter sequence, a smaller batch, or a kernel that keeps no scores"
+            f"{message.split('. ')[0]}: use a shorter sequence, a smaller batch, or a kernel that does not keep scores"
         ) from None
 
 

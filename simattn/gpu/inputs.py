@@ -14,8 +14,8 @@ ALIGNED = 16  # bytes
 
 
 class Inputs(NamedTuple):
-    """q (batch, heads, n_q, d), k (batch, kv_heads, n_k, d), v (batch, kv_heads, n_k, d_v): tensors of one type on one device, each in
-    one piece that begins at a multiple of 16 bytes.
+    """q (batch, heads, n_q, d), k (batch, kv_heads, n_k, d), v (batch, kv_heads, n_k, d_v): tensors of one type on one device, each
+    in one piece that begins at a multiple of 16 bytes.
 
     causal: the last query sees the last key; False where one query sees every key anyway.
     """
@@ -110,7 +110,8 @@ def _refuse_shapes(q: Any, k: Any, v: Any) -> None:
 
 
 def tensor(name: str, x: Any) -> Any:
-    """A tensor as it is if it lies in one piece, else a copy; a NumPy array copied to the GPU, or to the CPU where there is none."""
+    """A tensor as it is if it lies in one piece, else a copy; a NumPy array copied to the GPU, or to the CPU where there is
+    none."""
     t = torch()
     if isinstance(x, t.Tensor):
         if x.layout is not t.strided or x.is_nested:
@@ -127,7 +128,7 @@ def tensor(name: str, x: Any) -> Any:
         return made.cuda() if has_cuda() else made
     except t.cuda.OutOfMemoryError:
         raise Unavailable(
-            f"{name} takes {x.nbytes:,} B, which the GPU has not free: a shorter sequence or a smaller batch"
+            f"{name} takes {x.nbytes:,} B, more than is free on the GPU; use a shorter sequence or a smaller batch"
         ) from None
 
 

@@ -25,11 +25,10 @@ def measure_grid(
 ) -> dict[str, Any]:
     """{"measured_with", "rows"}: a row a workload and kernel; why_not where it did not run, counters None where they were not read.
 
-    seconds: for the counters, which take most of the time; jobs beyond are timed only. known: what this returned before, with the same
-    device and versions, ValueError if with others: its times are kept, and counters are read where it has none; it cannot know what has
-    changed in simattn since. Short calls are timed in three rounds, and the least median stands: a host that is busy for a moment launches
-    late.
-    """
+    seconds: for the counters, which take most of the time; jobs beyond are timed only. known: what this returned before, with the
+    same device and versions, ValueError if with others: its times are kept, and counters are read where it has none; it cannot know
+    what has changed in simattn since. Short calls are timed in three rounds, and the least median stands: a host that is busy for a
+    moment launches late."""
     t = torch()
     device, with_ = "cuda" if t.cuda.is_available() else "cpu", {**describe(), "date": datetime.now(UTC).date().isoformat()}
     rows: dict[Job, dict[str, Any]] = _rows(known, with_) if known else {}
@@ -54,7 +53,7 @@ def _rows(known: Mapping[str, Any], with_: Mapping[str, Any]) -> dict[Job, dict[
     """What was measured before, by job."""
     before, now = ({name: x for name, x in w.items() if name != "date"} for w in (known["measured_with"], with_))
     if before != now:
-        raise ValueError(f"what is there was measured with {before}, and this is {now}: give another file")
+        raise ValueError(f"the file was measured with {before}, and this is {now}; give another file")
     return {(Problem(**row["workload"]), row["kernel"]): row for row in known["rows"]}
 
 

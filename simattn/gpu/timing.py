@@ -19,7 +19,8 @@ SETUP = re.compile(r"^(cuda|cu[A-Z]|Activity|Memset|Memcpy|\[memory\]|aten::(as_
 
 @dataclass(frozen=True)
 class Measurement:
-    """ms: the median of repeated calls. peak_bytes: memory that a call needs beside its inputs. launched: kernels, by the profiler."""
+    """ms: the median of repeated calls. peak_bytes: memory that a call needs beside its inputs. launched: kernels, by the
+    profiler."""
 
     ms: float
     peak_bytes: int
@@ -27,12 +28,13 @@ class Measurement:
 
 
 def measure(call: Callable[[], Any], device: str) -> Measurement:
-    """Measure a call, which is made many times; the first, which may compile, is not among those timed. One at a time: threads wait.
+    """Measure a call, which is made many times; the first, which may compile, is not among those timed. One at a time: threads
+    wait.
 
     Unavailable within somebody else's profiler, of which there can be but one.
     """
     if torch().autograd._profiler_enabled():
-        raise Unavailable("a profiler is running, and measuring needs its own: end it first, or pass measure=False")
+        raise Unavailable("another profiler is running, and measuring needs its own; stop it first, or pass measure=False")
     with _ONE:
         call()
         names, peak = observe(call, device)

@@ -1,4 +1,5 @@
-"""Attention algorithms, and the basics that are none: one idea, one file, one line of `registry`. Each loads when it is first asked for."""
+"""Attention algorithms, and basic kernels that are not attention: one idea, one file, one line of `registry`. Each loads on first
+use."""
 
 import importlib
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
@@ -30,7 +31,8 @@ def module_of(name: str) -> str:
 
 
 class Algorithms(MutableMapping[str, Algorithm]):
-    """Name -> function. Names are known from the registry; a function loads when it is asked for. Another may be put in its place."""
+    """Name -> function. Names are known from the registry; a function loads when it is asked for. Another may be put in its
+    place."""
 
     def __init__(self, names: Iterable[str]) -> None:
         self._loaded: dict[str, Algorithm | None] = dict.fromkeys(names)

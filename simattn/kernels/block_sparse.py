@@ -1,4 +1,4 @@
-"""Block-sparse FlashAttention: blocks that a mask of blocks leaves out are neither loaded nor computed."""
+"""Block-sparse FlashAttention: blocks that the block mask leaves out are neither loaded nor computed."""
 
 from typing import Any
 
@@ -20,8 +20,8 @@ def block_sparse(
     """FlashAttention, algorithm 5 (Dao et al. 2022, arXiv 2205.14135): algorithm 1 without the blocks that the mask leaves out.
 
     Q (N, d), K (n_k, d), V (n_k, d_v), block_mask (⌈N/Br⌉, ⌈n_k/Bc⌉) of integers -> O (N, d_v), lse (N, 1). 0 skips a block, 1
-    takes it whole, 2 takes it under the boolean `mask`, which is loaded there only. An entry is read for each block not hidden
-    otherwise.
+    computes all of it, 2 computes it under the boolean `mask`, which is loaded only there. One entry is read for each block that is
+    not hidden otherwise.
 
     >>> machine.run(sa.block_sparse, Q, K, V, block_mask=np.eye(2, dtype=int), Br=32, Bc=32).hbm_read
     25104

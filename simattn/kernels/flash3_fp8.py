@@ -1,4 +1,4 @@
-"""FlashAttention-3 in FP8: products of 8-bit numbers, and a factor per block that brings them into range."""
+"""FlashAttention-3 in FP8: products of 8-bit numbers, and one factor per block that scales it into the range of the type."""
 
 import math
 from typing import Any
@@ -19,10 +19,12 @@ OFFSET = 8 * math.log(2)  # P = 2⁸·exp(S − m): up to 256 of float8_e4m3fn's
 def flash3_fp8(
     gpu: Gpu, Q: HbmArray, K: HbmArray, V: HbmArray, *, sQ: HbmArray, sK: HbmArray, sV: HbmArray, Br: int, Bc: int, **options: Any
 ) -> tuple[HbmArray, HbmArray]:
-    """FlashAttention-3's forward pass in FP8 (Shah et al. 2024, arXiv 2407.08608, section 3.3), without what runs at once there.
+    """FlashAttention-3's forward pass in FP8 (Shah et al. 2024, arXiv 2407.08608, section 3.3), without the overlapping that the
+    paper describes.
 
     Q (N, d), K (n_k, d), V (n_k, d_v) in float8; sQ (⌈N/Br⌉ | 1, 1), sK, sV (⌈n_k/Bc⌉ | 1, 1): what each block was divided by, as
-    `sa.quantize` gives them for blocks of Br rows of Q and Bc of K and V, or one factor for all -> O (N, d_v) in bfloat16, lse (N, 1).
+    `sa.quantize` gives them for blocks of Br rows of Q and Bc of K and V, or one factor for all -> O (N, d_v) in bfloat16, lse (N,
+    1).
 
     >>> (q, sQ), (k, sK), (v, sV) = (sa.quantize(x, 32) for x in (Q, K, V))
     >>> machine.run(sa.flash3_fp8, q, k, v, sQ=sQ, sK=sK, sV=sV, Br=32, Bc=32).hbm_read

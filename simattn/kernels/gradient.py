@@ -1,4 +1,4 @@
-"""Where gradients gather: stored by the one thread block that has the whole sum, or added up by atomics where several have parts."""
+"""Accumulating gradients: one thread block that has the whole sum stores it, or several that have parts add them with atomics."""
 
 from ..hierarchy.gpu import Gpu
 from ..hierarchy.grid import blocks, size

@@ -1,4 +1,4 @@
-"""Decoding with a KV cache: a step computes the attention of its own tokens only, and reads the keys of all before."""
+"""Decoding with a KV cache: a step computes only the attention of its own tokens, and reads the keys of all earlier tokens."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -23,9 +23,10 @@ def incremental(
 ) -> tuple[HbmArray, HbmArray]:  # fmt: skip
     """Causal attention of N tokens, of which the last steps · tokens are generated, with a KV cache.
 
-    Q (N, d), K (N, d), V (N, d_v) -> O (N, d_v), lse (N, 1). A kernel computes the prompt; each step appends `tokens` keys and values
-    to the cache, which has room for `capacity` (N unless given), and attends to it: one token, or several as speculative decoding
-    checks them. The queries of a group of heads are rows of one tile, so the cache is read once a group. steps: all unless given.
+    Q (N, d), K (N, d), V (N, d_v) -> O (N, d_v), lse (N, 1). A kernel computes the prompt; each step appends `tokens` keys and
+    values to the cache, which has room for `capacity` (N unless given), and attends to it: one token, or several as speculative
+    decoding checks them. The queries of a group of heads are rows of one tile, so the cache is read once a group. steps: all unless
+    given.
 
     >>> machine.run(sa.incremental, Q, K, V, steps=8, Br=32, Bc=32).hbm_read
     171008

@@ -1,4 +1,4 @@
-"""Multi-head latent attention: one latent vector a token is both key and value of every head."""
+"""Multi-head latent attention: one latent vector for each token is both key and value of every head."""
 
 from typing import Any
 
@@ -21,7 +21,8 @@ def mla(
 
     Q (N, latent + rope), C (n_k, latent + rope), one head for all of Q's -> O (N, latent), lse (N, 1). A head's query is its own
     times W_UK, beside its rotary part; a token's cache is c_KV beside the rotary key: loaded once, it is the key, and its first
-    `latent` columns are the value; W_UV is applied to O. scale: 1/√(d + rope) of the unabsorbed head, for the width here is another.
+    `latent` columns are the value; W_UV is applied to O. scale: 1/√(d + rope) of the unabsorbed head, for the width here is
+    another.
 
     >>> machine.run(sa.mla, Q, K, scale=0.25, latent=24, Br=32, Bc=32).hbm_read
     24576

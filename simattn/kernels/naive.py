@@ -1,4 +1,4 @@
-"""Naive attention: three kernels, between which the N × N scores and probabilities lie in HBM."""
+"""Naive attention: three kernels that pass the N × N scores and probabilities through HBM."""
 
 from typing import Any
 
@@ -15,8 +15,8 @@ def naive(
 ) -> tuple[HbmArray, ...]:
     """Standard attention, algorithm 0 of FlashAttention (Dao et al. 2022, arXiv 2205.14135): S = QKᵀ, P = softmax(S), O = PV.
 
-    Q (N, d), K (n_k, d), V (n_k, d_v) -> O (N, d_v), lse (N, 1). N² elements cross HBM four times: S and P, each out and in; S
-    comes in twice where a row of it does not fit on chip. return_P: P (N, n_k) before dropout, too.
+    Q (N, d), K (n_k, d), V (n_k, d_v) -> O (N, d_v), lse (N, 1). N² elements cross HBM four times: S and P are each written and
+    read. S is read twice if a row of it does not fit on chip. return_P: P (N, n_k) before dropout, too.
 
     >>> machine.run(sa.naive, Q, K, V, Br=32, Bc=32).hbm_read
     81920

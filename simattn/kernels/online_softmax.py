@@ -17,7 +17,7 @@ def online_softmax(
 ) -> tuple[HbmArray, HbmArray]:
     """Algorithm 3 of Milakov and Gimelshein (2018, arXiv 1805.02867) inside attention: max and sum in one pass over the scores.
 
-    Q (N, d), K (n_k, d), V (n_k, d_v) -> O (N, d_v), lse (N, 1). N² elements cross HBM twice: S out, S in.
+    Q (N, d), K (n_k, d), V (n_k, d_v) -> O (N, d_v), lse (N, 1). N² elements cross HBM twice: S is written and read.
 
     >>> machine.run(sa.online_softmax, Q, K, V, Br=32, Bc=32).hbm_read
     57856

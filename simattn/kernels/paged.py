@@ -1,4 +1,4 @@
-"""Attention over a paged KV cache: a table says in which page of a pool the next keys are."""
+"""Attention over a paged KV cache: a table gives the page of a pool that holds the next keys."""
 
 import math
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What happens between QKᵀ and the softmax, and which blocks of keys a block of queries visits."""
+"""The steps between QKᵀ and the softmax, and the key blocks that a block of queries visits."""
 
 from typing import Any
 

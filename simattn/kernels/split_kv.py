@@ -1,4 +1,4 @@
-"""Flash-Decoding: with few queries, the keys are what is parallel."""
+"""Flash-Decoding: with few queries, the work is parallel over the keys."""
 
 import math
 from typing import Any

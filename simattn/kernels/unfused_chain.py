@@ -1,4 +1,4 @@
-"""Attention as an eager framework runs it: a kernel for each step, and N² elements out and in between them."""
+"""Attention as an eager framework runs it: one kernel for each step, and N² elements written and read between steps."""
 
 from typing import Any
 
@@ -16,8 +16,8 @@ def unfused_chain(
     """The eager chain of FlashAttention's figure 2 (Dao et al. 2022, arXiv 2205.14135): product, mask, softmax, dropout, product.
 
     Q (N, d), K (n_k, d), V (n_k, d_v) -> O (N, d_v), lse (N, 1). The scale is folded into the product. The kernels "mask" (softcap,
-    bias, masks) and "dropout" run if they are asked for; no block is skipped. return_P: P, what dropout kept (a byte an element) and P
-    after it, too, for the backward pass.
+    bias, masks) and "dropout" run if they are asked for; no block is skipped. return_P: P, what dropout kept (a byte an element)
+    and P after it, too, for the backward pass.
 
     >>> machine.run(sa.unfused_chain, Q, K, V, Br=32, Bc=32).hbm_read
     81920

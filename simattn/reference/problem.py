@@ -14,7 +14,8 @@ Shape = Literal["pairs", "keys"] | None
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """The shapes, the type and the options of one attention. kv_heads: heads unless given; d_v: d; offset: the number of keys − n_q.
+    """The shapes, the type and the options of one attention. kv_heads: heads unless given; d_v: d; offset: the number of keys −
+    n_q.
 
     bias, mask: "pairs" for one of shape (n_q, n_k) a head, "keys" for (1, n_k). block_mask: as `block_sparse` takes it. backward:
     whether the pass that is compared is the backward one; a closed form is of the pass that its algorithm is.
@@ -118,7 +119,7 @@ def _kinds(block_mask: Any) -> tuple[tuple[int, ...], ...]:
     kinds = np.asarray(block_mask)
     if kinds.ndim != 2 or kinds.dtype.kind not in "iu" or not set(kinds.ravel().tolist()) <= {0, 1, 2}:
         raise ValueError(
-            f"block_mask={shown(block_mask)}: give rows of 0, 1 and 2, for blocks to skip, to take whole, and under the mask"
+            f"block_mask={shown(block_mask)}: give rows of 0, 1 and 2, for blocks to skip, to compute whole, and to compute under the mask"
         )
     return tuple(map(tuple, kinds.tolist()))
 

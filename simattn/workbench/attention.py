@@ -22,14 +22,16 @@ def attention(
     window: tuple[int | None, int | None] | None = None, offset: int | None = None, softcap: float | None = None,
     alibi: Any = None, block_mask: Any = None, kv_lens: Any = None, dropout: float = 0.0, rng: Any = None, **blocks: Any,
 ) -> Run:  # fmt: skip
-    """softmax(QKᵀ·scale)V of NumPy arrays, by an algorithm of `sa.algorithms` or a function of yours: `sa.attention(q, k, v).output`.
+    """softmax(QKᵀ·scale)V of NumPy arrays, by an algorithm of `sa.algorithms` or a function of yours: `sa.attention(q, k,
+    v).output`.
 
     q (N, d) or (batch, heads, N, d); k and v may have fewer heads, and v another width. machine: a Machine or a catalogue name,
-    "a100-40gb" unless given. scale: 1/√d unless given. softcap: c·tanh(S/c). bias: (n_q, n_k) or (batch, heads, n_q, n_k), where all
-    but the last length may be 1; mask: the same, boolean, True where a key is seen. alibi: a slope a head. causal, window=(left,
-    right): query i stands at key i + offset, n_k − n_q unless given. kv_lens: how many keys each batch element has. block_mask: whole
-    numbers (Tr, Tc), 0 skip, 1 full, 2 partial (where `mask` says), for `block_sparse`. dropout, rng: the same whole number drops the
-    same weights. blocks: Br, Bc, splits, and what else the algorithm takes. ValueError or TypeError names what does not fit.
+    "a100-40gb" unless given. scale: 1/√d unless given. softcap: c·tanh(S/c). bias: (n_q, n_k) or (batch, heads, n_q, n_k), where
+    all but the last length may be 1; mask: the same, boolean, True where a key is seen. alibi: a slope a head. causal,
+    window=(left, right): query i stands at key i + offset, n_k − n_q unless given. kv_lens: how many keys each batch element has.
+    block_mask: whole numbers (Tr, Tc), 0 skip, 1 full, 2 partial (where `mask` says), for `block_sparse`. dropout, rng: the same
+    whole number drops the same weights. blocks: Br, Bc, splits, and what else the algorithm takes. ValueError or TypeError names
+    what does not fit.
 
     >>> run = sa.attention(Q, K, V, causal=True, window=(15, 0))
     >>> run.output.shape, run.hbm_read
@@ -55,9 +57,9 @@ def attention_backward(
 ) -> Run:  # fmt: skip
     """The gradients dQ, dK and dV of sum(O ∘ dO), by `<algorithm>_backward`: `run.outputs["dQ"]`, of the shapes of q, k and v.
 
-    o, lse: what the forward pass gave (`run.output`, `run.lse`); do: of o's shape. p: for "naive", the P that its forward pass stored
-    (`return_P=True`); made by a run of it, which is not counted, unless given. options: those of `sa.attention`, the same as forward,
-    an rng that is a whole number included. ValueError for an algorithm without a backward pass.
+    o, lse: what the forward pass gave (`run.output`, `run.lse`); do: of o's shape. p: for "naive", the P that its forward pass
+    stored (`return_P=True`); made by a run of it, which is not counted, unless given. options: those of `sa.attention`, the same as
+    forward, an rng that is a whole number included. ValueError for an algorithm without a backward pass.
 
     >>> run = sa.attention(Q, K, V, causal=True)
     >>> sorted(sa.attention_backward(Q, K, V, run.output, run.lse, np.ones_like(V), causal=True).outputs)
@@ -66,7 +68,7 @@ def attention_backward(
     known = {name.removesuffix("_backward"): algorithms[name] for name in BACKWARD}
     instance("algorithm", algorithm, str, f"give a name, as {next(iter(known))!r}")
     if algorithm not in known:
-        raise ValueError(f"{algorithm} has no backward pass; those that have: {', '.join(known)}")
+        raise ValueError(f"{algorithm} has no backward pass; these have one: {', '.join(known)}")
     gpu = checked_machine("a100-40gb" if machine is None else machine)
     Q, K, _ = checked_qkv(q, k, v)
     shape = (*q.shape[:-1], v.shape[-1])

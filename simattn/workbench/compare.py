@@ -1,4 +1,4 @@
-"""Algorithms side by side: what they move, what they err by, and whether they are exact."""
+"""Algorithms side by side: their traffic, their errors, and whether they are exact."""
 
 import math
 from collections.abc import Iterable
@@ -40,16 +40,16 @@ def compare(
     progress: Progress = lambda _: None,
     **options: Any,
 ) -> Comparison:
-    """Run algorithms on the same inputs, and hold each against float64 attention of the stored inputs.
+    """Run algorithms on the same inputs, and compare each with float64 attention of the stored inputs.
 
-    machine: a Machine or a catalogue name. names: of `sa.algorithms`, or your own functions f(gpu, Q, K, V, *, Br, Bc), whose rows have
-    their `__name__`; the first array that one returns is O, and one named lse is held against the log-sum-exp. Q, K, V: (N, d) or
-    (batch, heads, N, d). options: those of `sa.attention`; Br and Bc; and what only some algorithms take (splits, steps), which the
-    others are not given. What an algorithm of simattn's needs and was not given is that of `simattn.workbench.defaults`. backward: run
-    `<name>_backward` instead, or f(gpu, Q, K, V, O, lse, dO, *, Br, Bc), which returns dQ, dK and dV by these names; on dO, drawn from
-    N(0, 1) unless given. trace: as `machine.run` takes it, for each run. With a block_mask, `block_sparse` takes it, and the others the boolean mask that it stands for. An algorithm
-    that does not fit, does not take these options or fails keeps a row that says so. Exact means that what the run rounded explains the
-    error of each element, as docs/counting.md says.
+    machine: a Machine or a catalogue name. names: of `sa.algorithms`, or your own functions f(gpu, Q, K, V, *, Br, Bc), whose rows
+    have their `__name__`; the first array that one returns is O, and one named lse is held against the log-sum-exp. Q, K, V: (N, d)
+    or (batch, heads, N, d). options: those of `sa.attention`; Br and Bc; and what only some algorithms take (splits, steps), which
+    the others are not given. What an algorithm of simattn's needs and was not given is that of `simattn.workbench.defaults`.
+    backward: run `<name>_backward` instead, or f(gpu, Q, K, V, O, lse, dO, *, Br, Bc), which returns dQ, dK and dV by these names;
+    on dO, drawn from N(0, 1) unless given. trace: as `machine.run` takes it, for each run. With a block_mask, `block_sparse` takes
+    it, and the others the boolean mask that it stands for. An algorithm that does not fit, does not take these options or fails
+    keeps a row with the reason. Exact means that what the run rounded explains the error of each element, as docs/counting.md says.
 
     >>> comparison = sa.compare(machine, ["naive", "flash2"], Q, K, V)
     >>> comparison["flash2"].verdict, comparison["flash2"].run.hbm_read
@@ -60,7 +60,7 @@ def compare(
     known = comparable(backward=backward)
     algorithms = listed(names, known, backward=backward)
     if dO is not None and not backward:
-        raise ValueError("dO is given without backward=True: it is the gradient of the output, which a forward pass has no use for")
+        raise ValueError("dO is given without backward=True: it is the gradient of the output, which a forward pass does not use")
     Q, K, V = checked_qkv(Q, K, V)
     own = {name: options.pop(name) for name in list(options) if name not in ASKED}
     check_options(algorithms, own, known)
@@ -98,7 +98,8 @@ def compare(
 
 
 def _run(case: Any, machine: Machine, algorithm: Listed, its: dict[str, Any]) -> Run | Result:
-    """An algorithm's run, or the row that says why there is none: what of simattn's does not fit or is not taken, and any error of another's."""
+    """An algorithm's run, or the row that says why there is none: what of simattn's does not fit or is not taken, and any error of
+    another's."""
     expected = (Exception, SystemExit) if algorithm.own else (MemoryError, ValueError, TypeError)
     try:
         run: Run = case.run(machine, algorithm.function, its)

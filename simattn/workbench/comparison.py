@@ -1,4 +1,4 @@
-"""What a comparison gives: a row for each algorithm, as a table and as plain data."""
+"""The result of a comparison: one row for each algorithm, as a table and as plain data."""
 
 import math
 from dataclasses import asdict, dataclass
@@ -19,8 +19,8 @@ from ..text.shown import Shown, html
 class Result:
     """One algorithm's row: its run, its error against float64 and what that says of it, or why there is none.
 
-    counted_by: "execution"; of a run that was counted only, which has no error, "closed form" or "recording"; None where there is no run.
-    """
+    counted_by: "execution"; of a run that was counted only, which has no error, "closed form" or "recording"; None where there is
+    no run."""
 
     algorithm: str
     run: Run | None = None
@@ -80,7 +80,8 @@ class Result:
 
 @dataclass(frozen=True, repr=False)
 class Comparison(Shown, Exported):
-    """Algorithms on the same inputs. Prints as a table; `to_dicts()` and `to_csv()` give its rows, `to_dict()` all of it, as JSON has it.
+    """Algorithms on the same inputs. Prints as a table; `to_dicts()` and `to_csv()` give its rows, `to_dict()` all of it, as JSON
+    has it.
 
     >>> comparison = sa.compare("t4", ["naive", "flash2"], Q, K, V)
     >>> comparison["naive"].run.hbm_write > comparison["flash2"].run.hbm_write

@@ -1,4 +1,5 @@
-"""Counts without arrays and without arithmetic: by closed form at any length, or by a recording where an algorithm has no form."""
+"""Counts without arrays and without arithmetic: by closed form at any length, or by a recording if an algorithm has no closed
+form."""
 
 import functools
 import inspect
@@ -44,9 +45,8 @@ def count(
 ) -> Comparison:
     """The counts of algorithms on a problem, to the byte those of `sa.compare`, and no errors, for nothing is computed.
 
-    names, backward, own: as `sa.compare` takes them. An algorithm of simattn's is counted by closed form; a function of the caller's,
-    and what no form describes, by a recording, of up to 16,384 tokens. `result.counted_by` says which.
-    """
+    names, backward, own: as `sa.compare` takes them. An algorithm of simattn's is counted by closed form; a function of the
+    caller's, and what no form describes, by a recording, of up to 16,384 tokens. `result.counted_by` says which."""
     machine = checked_machine(machine)
     known = comparable(backward=backward)
     algorithms = listed(names, known, backward=backward)
@@ -83,7 +83,8 @@ def _row(machine: Machine, algorithm: Listed, p: Problem, workload: Problem, its
                 return Result(algorithm.name, run, counted_by="closed form")
         if p.n_q * p.n_k > LONGEST**2:
             raise ValueError(
-                f"{p.n_q:,} queries on {p.n_k:,} keys: {algorithm.name} has no closed form for this, and a recording would be too long; give at "
+                f"{p.n_q:,} queries on {p.n_k:,} keys: {algorithm.name} has no closed form for this, and a recording "
+                "would be too long; give at "
                 f"most {LONGEST:,} tokens"
             )
         return Result(algorithm.name, recorded(machine, algorithm, p, its, backward=workload.backward), counted_by="recording")
@@ -122,7 +123,8 @@ class _Begun(Exception):
 
 
 class _WithoutThreadBlocks:
-    """What an algorithm sees as `gpu`, but no launch has a thread block. One of many launches, as of a token each, is not gone through."""
+    """What an algorithm sees as `gpu`, but no launch has a thread block. One of many launches, as of a token each, is not gone
+    through."""
 
     def __init__(self, gpu: Any) -> None:
         self._gpu, self._launches = gpu, 0
@@ -180,7 +182,8 @@ def _by_form(machine: Machine, algorithm: Listed, p: Problem, its: dict[str, Any
             )  # fmt: skip
     needed = form.total.peak_sram
     raise SramOverflow(
-        f"{name}: {needed:,} B live with blocks of {' × '.join(map(str, blocks.values())) or Br}, but {machine.name} has {machine.sram:,} B "
+        f"{name}: {needed:,} B live with blocks of {' × '.join(map(str, blocks.values())) or Br}, but {machine.name} has "
+        f"{machine.sram:,} B "
         "of SRAM",
         needed=needed, capacity=machine.sram,
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Why an algorithm has no run: one message, which says where in the caller's function."""
+"""Why an algorithm has no run: one message, which gives the line in the caller's function."""
 
 import inspect
 import linecache

@@ -1,4 +1,4 @@
-"""What goes into a comparison: a workload's shape, arrays that are checked, arrays that are drawn."""
+"""The inputs of a comparison: the shape of a workload, checked arrays and drawn arrays."""
 
 import inspect
 from collections.abc import Callable, Collection, Mapping
@@ -22,7 +22,8 @@ def parameters(algorithm: Callable[..., Any]) -> set[str]:
 
 
 def check_names(names: Collection[str], own: Collection[str], known: Mapping[str, Callable[..., Any]]) -> None:
-    """TypeError for an option that neither belongs to the scores nor to any of these algorithms. known: all that could be asked for."""
+    """TypeError for an option that neither belongs to the scores nor to any of these algorithms. known: all that could be asked
+    for."""
     for option in own:
         if any(option in parameters(known[name]) for name in names):
             continue
@@ -36,7 +37,8 @@ def check_names(names: Collection[str], own: Collection[str], known: Mapping[str
 
 
 def check_values(own: Mapping[str, Any], n_k: int) -> None:
-    """TypeError or ValueError for a value that is wrong for any algorithm on n_k keys; one that only some refuse is theirs to refuse."""
+    """TypeError or ValueError for a value that is wrong for any algorithm on n_k keys; one that only some refuse is theirs to
+    refuse."""
     there, bounds = f"there are {n_k} keys", {"splits": (1, n_k), "steps": (0, n_k), "tokens": (1, n_k), "capacity": (n_k, None)}
     bounds |= {"block": (1, n_k), "global_tokens": (0, n_k), "global_blocks": (0, n_k), "random_blocks": (0, n_k)}
     for name, value in own.items():

@@ -19,7 +19,8 @@ FORWARD, BACKWARD = "f(gpu, Q, K, V, *, Br, Bc)", "f(gpu, Q, K, V, O, lse, dO, *
 
 @dataclass(frozen=True, eq=False)
 class Listed:
-    """An algorithm that was asked for: the name of its row, and the function that runs. own: it is the caller's, not one of simattn's."""
+    """An algorithm that was asked for: the name of its row, and the function that runs. own: it is the caller's, not one of
+    simattn's."""
 
     name: str
     function: Algorithm
@@ -110,7 +111,7 @@ def _own(function: Algorithm, name: str, *, backward: bool) -> Listed:
     """The caller's function; its options are checked when it runs."""
     if name in algorithms:
         raise ValueError(
-            f"{name!r} is the name of an algorithm of simattn's: give your function another, as f.__name__ = {'my_' + name!r}"
+            f"{name!r} is the name of an algorithm of simattn: rename your function, as in f.__name__ = {'my_' + name!r}"
         )
     try:
         inspect.signature(function)

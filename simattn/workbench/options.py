@@ -16,7 +16,8 @@ from ..score_options import ASKED, ScoreOptions
 
 
 class Options(ScoreOptions):
-    """What `sa.attention` may be asked for beside Q, K and V. Made by `Options.of`: bias, alibi and mask are arrays, kv_lens a tuple."""
+    """What `sa.attention` may be asked for beside Q, K and V. Made by `Options.of`: bias, alibi and mask are arrays, kv_lens a
+    tuple."""
 
     @classmethod
     def of(cls, Q: Array, K: Array, *, rng: Any = None, **asked: Any) -> Self:
@@ -46,7 +47,8 @@ class Options(ScoreOptions):
         )
 
     def for_run(self, algorithm: Callable[..., Any] | None = None, heads: int = 1, n_q: int = 1) -> dict[str, Any]:
-        """The options that are not at their defaults, for `machine.run`. An algorithm that packs groups takes a bias or mask of all rows."""
+        """The options that are not at their defaults, for `machine.run`. An algorithm that packs groups takes a bias or mask of all
+        rows."""
         given = self.given()
         if algorithm in [algorithms[name] for name in DECODING] and not self.causal:
             raise ValueError(
@@ -78,7 +80,8 @@ class Options(ScoreOptions):
 
 
 def elementwise(block_mask: Any, mask: Array | None, Br: Any, Bc: Any, shape: tuple[int, int]) -> Array:
-    """The boolean mask (n_q, n_k), or one for each head, that a mask of blocks stands for; TypeError or ValueError if it does not fit."""
+    """The boolean mask (n_q, n_k), or one for each head, that a mask of blocks stands for; TypeError or ValueError if it does not
+    fit."""
     if Br is None or Bc is None:
         raise ValueError("a block_mask is for blocks of one size: give Br and Bc")
     kinds, blocks = _numbers("block_mask", block_mask), (-(-shape[0] // Br), -(-shape[1] // Bc))
@@ -109,7 +112,7 @@ def _generator(rng: Any) -> np.random.Generator:
 def _scores(name: str, given: Any, Q: Array, shape: tuple[int, int, int, int]) -> Array:
     """A bias or mask that fits scores of that shape."""
     if isinstance(given, np.ndarray) and name == "mask" and given.dtype != bool:
-        raise TypeError(f"mask has type {given.dtype}: it is boolean, True where a key is seen; added scores are a bias")
+        raise TypeError(f"mask has type {given.dtype}: give a boolean mask, True where a key is seen; pass added scores as bias")
     x = array(name, given, shape=f"{shape[2:]} or {shape}", boolean=name == "mask")
     if name == "bias" and x.dtype not in ({Q.dtype, STORAGE["float32"]} if Q.dtype.itemsize < 4 else {Q.dtype}):
         raise TypeError(f"bias has type {x.dtype}: give it the type of Q, {Q.dtype}, with .astype(...), or float32 to a narrower Q")
@@ -117,7 +120,7 @@ def _scores(name: str, given: Any, Q: Array, shape: tuple[int, int, int, int]) -
     if len(wide) != 4 or wide[3] != shape[3] or any(n not in (1, m) for n, m in zip(wide, shape, strict=True)):
         raise ValueError(f"{name} has shape {x.shape}: give {shape} or {shape[2:]}; all but the last length may be 1")
     if name == "bias" and (wrong := np.isnan(x) | (x == np.inf)).any():
-        raise ValueError(f"bias holds {'NaN' if np.isnan(x[wrong].flat[0]) else '+∞'}: it is finite, or −∞, which hides a key")
+        raise ValueError(f"bias holds {'NaN' if np.isnan(x[wrong].flat[0]) else '+∞'}: give finite values, or −∞ to hide a key")
     return x
 
 

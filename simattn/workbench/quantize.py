@@ -1,4 +1,4 @@
-"""Before attention in FP8: factors that bring blocks into range, and a rotation that spreads outliers."""
+"""Preparation for attention in FP8: factors that scale blocks into the range of the type, and a rotation that spreads outliers."""
 
 from typing import Any
 
@@ -15,9 +15,9 @@ FACTORS = np.finfo(np.float32)
 def quantize(x: Array, rows: int) -> tuple[Array, Array]:
     """x (..., N, d) -> float8_e4m3fn (..., N, d), and what each block of `rows` rows was divided by, float32 (..., ⌈N/rows⌉, 1).
 
-    The largest magnitude of a block becomes 448, the type's largest; rows = N is one factor a head. A block of zeros, as padding makes
-    them, has the factor 1. Block quantisation as in FlashAttention-3 (Shah et al. 2024, arXiv 2407.08608, section 3.3). ValueError for a
-    block whose factor is no normal float32.
+    The largest magnitude of a block becomes 448, the type's largest; rows = N is one factor a head. A block of zeros, as padding
+    makes them, has the factor 1. Block quantisation as in FlashAttention-3 (Shah et al. 2024, arXiv 2407.08608, section 3.3).
+    ValueError for a block whose factor is no normal float32.
 
     >>> q8, factors = sa.quantize(Q, 16)
     >>> q8.dtype.name, factors.shape, float(np.abs(q8.astype(np.float32)).max())
@@ -37,17 +37,18 @@ def quantize(x: Array, rows: int) -> tuple[Array, Array]:
         value = float(exact[tuple(wrong[0])]) * float(limits(FP8).max)
         where = f"block {block}" + (f" of head {head}" if head else "") + f", from row {block * rows} on"
         raise ValueError(
-            f"x has a block whose largest value is {value:.3g}: {where}; its factor is no normal float32, so scale x first"
+            f"x has a block whose largest value is {value:.3g}: {where}; its factor is not a normal float32, so scale x first"
         )
     factors = exact.astype(np.float32)
     return round_to(x / np.repeat(factors, rows, axis=-2)[..., : x.shape[-2], :].astype(np.float64), FP8), factors
 
 
 def hadamard(Q: Array, K: Array, rng: Any = None) -> tuple[Array, Array]:
-    """Q and K (..., N, d), each times one orthogonal matrix, in float64: random signs, then Hadamard/√d. QKᵀ stays; outliers spread over d.
+    """Q and K (..., N, d), each times one orthogonal matrix, in float64: random signs, then Hadamard/√d. QKᵀ stays; outliers spread
+    over d.
 
-    Incoherent processing as in FlashAttention-3 (Shah et al. 2024, arXiv 2407.08608, section 3.3). rng: as NumPy's default_rng takes
-    it. ValueError unless d is a power of two.
+    Incoherent processing as in FlashAttention-3 (Shah et al. 2024, arXiv 2407.08608, section 3.3). rng: as NumPy's default_rng
+    takes it. ValueError unless d is a power of two.
 
     >>> Q_turned, K_turned = sa.hadamard(Q, K, rng=0)
     >>> np.allclose(Q_turned @ K_turned.T, Q @ K.T, atol=1e-4)

@@ -1,4 +1,4 @@
-"""Real tensors: Q, K, V from a file, and those that simattn ships."""
+"""Real tensors: Q, K and V from a file, and those that come with simattn."""
 
 import json
 import zipfile
@@ -69,10 +69,10 @@ def _read_npz(path: Path) -> dict[str, Array]:
         raise TensorFileError(f"{path}: not a readable .npz of plain arrays ({_line(error)}); {remedy}") from None
     for name, x in found.items():
         if not isinstance(x, np.ndarray):
-            raise TensorFileError(f"{path}: member {name} is no array; np.savez(path, Q=Q, K=K, V=V) writes arrays")
+            raise TensorFileError(f"{path}: member {name} is not an array; np.savez(path, Q=Q, K=K, V=V) writes arrays")
         if x.dtype.kind == "V":
             raise TensorFileError(
-                f"{path}: {name} has lost its type, for a .npz keeps no bfloat16 and no float8; give a .safetensors file"
+                f"{path}: {name} has lost its type, because a .npz file cannot store bfloat16 or float8; give a .safetensors file"
             )
     return found
 

@@ -1,4 +1,4 @@
-"""What a comparison takes on this computer, estimated before it is begun: seconds and bytes, from the closed forms."""
+"""The seconds and bytes that a comparison takes on this computer, estimated from closed forms before it starts."""
 
 import math
 from collections.abc import Iterable
@@ -43,7 +43,8 @@ ROOM = 1 << 28  # bytes that Python and NumPy take themselves
 
 @dataclass(frozen=True)
 class Work:
-    """An estimate. stages: seconds, in the order in which `compare` announces them. bytes: of memory, at most, beside what is there.
+    """An estimate. stages: seconds, in the order in which `compare` announces them. bytes: of memory, at most, beside what is
+    there.
 
     least: that the algorithms are left out, because float64 attention alone is too much.
     """
@@ -77,7 +78,8 @@ def refuse_beyond_memory(
 
 
 def estimate(names: Iterable[str | Listed], problem: Problem, machine: Machine, *, backward: bool = False, **own: Any) -> Work:
-    """The work of `sa.compare` on arrays of these shapes, beside making them. own: Br, Bc, splits and what else only some algorithms take.
+    """The work of `sa.compare` on arrays of these shapes, beside making them. own: Br, Bc, splits and what else only some
+    algorithms take.
 
     A function of the caller's has no closed form: it is counted where that is quick, and else taken to be like flash2.
     """

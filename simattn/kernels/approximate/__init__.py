@@ -1,1 +1,1 @@
-"""Algorithms that do not compute softmax(QKᵀ/√d)V: what they leave out is counted, and what they err by is measured."""
+"""Algorithms that do not compute softmax(QKᵀ/√d)V: the machine counts what they leave out, and their error is measured."""

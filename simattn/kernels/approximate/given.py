@@ -1,4 +1,4 @@
-"""What an approximation is asked for, checked: each error names the value and the nearest that would do."""
+"""Checks of an approximation's arguments: each error names the value and the nearest valid one."""
 
 from collections.abc import Collection, Mapping
 from typing import Any

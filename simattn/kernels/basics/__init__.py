@@ -1,1 +1,1 @@
-"""Kernels that are not attention: the machine is general, and what one learns first is a sum, a transposition and a product."""
+"""Kernels that are not attention: the machine is general, and a sum, a transposition and a product are good first lessons."""

@@ -1,4 +1,4 @@
-"""Layer normalisation, fused: each row comes in once, and goes out once."""
+"""Layer normalisation, fused: each row is read once and written once."""
 
 import math
 from typing import Any

@@ -1,4 +1,4 @@
-"""Transposition: no arithmetic at all, so that nothing but bytes is left."""
+"""Transposition: no arithmetic, only traffic."""
 
 from ...hierarchy.gpu import Gpu
 from ...hierarchy.grid import blocks
@@ -8,7 +8,7 @@ from ...hierarchy.hbm import HbmArray
 def transpose(gpu: Gpu, X: HbmArray, *, Br: int, Bc: int) -> HbmArray:
     """Xᵀ tile by tile, after Ruetsch and Micikevicius, "Optimizing Matrix Transpose in CUDA" (NVIDIA 2009).
 
-    X (m, n) -> XT (n, m). A tile turns on chip, where `.T` is a view and free; each element is read once and written once.
+    X (m, n) -> XT (n, m). A tile is transposed on chip, where `.T` is a free view; each element is read once and written once.
 
     >>> machine.run(sa.transpose, Q, Br=16, Bc=16).output.shape
     (32, 64)
