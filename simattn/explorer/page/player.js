@@ -78,7 +78,6 @@ class Player {
   play(on = !this.playing) {
     this.playing = on && this.ticks.length > 1;
     this.by("play").textContent = this.playing ? "Pause" : "Play";
-    this.by("play").setAttribute("aria-pressed", String(Boolean(this.playing)));
     this.views.forEach((view) => view.find("step").setAttribute("aria-live", this.playing ? "off" : "polite"));
     if (!this.playing) return;
     if (this.tick >= this.ticks.length - 1) this.go(0);
