@@ -26,7 +26,7 @@ class HbmOverflow(MemoryError):
     ...     sa.Machine(name="small", sram=1 << 20, hbm=1 << 15).run(sa.flash2, Q, K, V)
     ... except sa.HbmOverflow as error:
     ...     print(error)
-    array 'lse' brings HBM to 33,024 B, but small has 32,768 B; a shorter sequence, fewer heads or another algorithm
+    array 'lse' raises the HBM in use to 33,024 B, but small has 32,768 B; use a shorter sequence, fewer heads or another algorithm
     """
 
 
