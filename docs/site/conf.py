@@ -15,7 +15,7 @@ copyright = author
 version = release = simattn.__version__
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.mathjax", "sphinx.ext.viewcode"]
-exclude_patterns = ["conf.py", "extra", "static", "simattn/**/*.md"]
+exclude_patterns = ["conf.py", "extra", "static", "simattn/studies/**"]
 root_doc = "index"
 smartquotes = False
 
