@@ -114,6 +114,23 @@ def test_the_two_stand_side_by_side_by_bytes(tmp_path):
         assert abs(pair[0] - pair[1]) <= largest or pair[1] == ends[1]
 
 
+def test_the_executed_line_is_in_view(tmp_path):
+    """At every step, without scrolling by hand."""
+    script = (
+        SEEN
+        + """
+      const pre = at("source"), seen = [];
+      for (let k = 0; k < player.ticks.length; k++) {
+        player.go(k);
+        const line = pre.querySelector(".now").getBoundingClientRect(), box = pre.getBoundingClientRect();
+        seen.push(line.top >= box.top - 1 && line.bottom <= box.bottom + 1);
+      }
+      return seen.every(Boolean) && pre.scrollHeight > pre.clientHeight + 40;
+    """
+    )
+    assert visit(tmp_path, traced(sa.flash1).explore().html, script)
+
+
 def test_everything_has_a_key(tmp_path):
     """Steps, thread blocks, ends, heat, speed, the order and the tour, and each goes back to where it was."""
     script = (

@@ -1,4 +1,4 @@
-"""The command line: `simattn compare`, `scenario`, `machines`, `reproduce`, `claims` and `gpu`."""
+"""The command line: `simattn compare`, `explore`, `scenario`, `machines`, `reproduce`, `claims` and `gpu`."""
 
 import os
 import sys

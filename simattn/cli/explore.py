@@ -7,7 +7,6 @@ import typer
 from rich.console import Console
 
 from ..explorer.explorer import Explorer, explore
-from ..explorer.stills import save_gif, save_stills
 from ..hierarchy.catalogue import machine as catalogue_machine
 from ..hierarchy.interpret.tracer import LESS
 from ..hierarchy.trace import Tracing
@@ -75,6 +74,10 @@ def command(
     page = _page(compared, n)
     page.save(path)
     typer.echo(f"{path}: {bytes_text(len(page.html.encode()))}; open it in a browser")
+    if gif is None and figures is None:
+        return
+    from ..explorer.stills import save_gif, save_stills  # noqa: PLC0415 - matplotlib loads where it is needed
+
     if gif is not None:
         save_gif(page.panels, gif)
         typer.echo(f"{gif}: {bytes_text(gif.stat().st_size)}")

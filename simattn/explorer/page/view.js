@@ -105,7 +105,7 @@ class View {
     this.row = row;
     if (!row) return;
     row.classList.add("now");
-    const top = row.offsetTop - pre.offsetTop;
+    const top = row.offsetTop; // from the top of pre, which has a position
     if (top < pre.scrollTop + 20 || top > pre.scrollTop + pre.clientHeight - 40) pre.scrollTop = top - pre.clientHeight / 3;
   }
 

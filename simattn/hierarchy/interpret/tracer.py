@@ -113,7 +113,9 @@ class Tracer(Reader):
         kept.values = [None if x is None else _of_head(x, where) for x in tiles]
         self._nbytes += sum(x.nbytes for x in kept.values if x is not None)
         if self._nbytes > MOST_VALUES:
-            raise RecordingTooLarge(f"the values of {self._tracing.select} take more than {MOST_VALUES >> 20} MiB: {LESS}")
+            raise RecordingTooLarge(
+                f"the values of all tiles that trace {self._tracing.select!r} selects take more than {MOST_VALUES >> 20} MiB: {LESS}"
+            )
 
     def trace(self, algorithm: str, device: Device) -> Trace:
         """The trace of the whole run. ValueError where nothing was selected."""
