@@ -22,8 +22,8 @@ def test_the_wheel_holds_the_package_and_nothing_else():
     inside = {str(path.relative_to("simattn")) for path in found if path.parts[0] == "simattn" and path.suffix != ".pyc"}
     assert inside == set(files(CHECKOUT))
     assert {path.split("/")[-1] for path in inside if not path.endswith(".py")} == {
-        "LICENSE-all-MiniLM-L6-v2", "README.md", "catalogue.toml", "declaration.txt", "h100.md", "minilm_declaration.safetensors", "page.md",
-        "py.typed",
+        "LICENSE-all-MiniLM-L6-v2", "README.md", "catalogue.toml", "declaration.txt", "draw.js", "h100.md", "minilm_declaration.safetensors",
+        "model.js", "page.html", "page.md", "page.zh.md", "player.js", "py.typed", "style.css", "tours.toml", "view.js", "zh.toml",
     }  # fmt: skip
     beside = {path for path in found if path.parts[0] not in ("simattn", "..")}
     assert {path.parts[0] for path in beside} == {f"simattn-{sa.__version__}.dist-info"}
