@@ -565,7 +565,7 @@ def test_a_measurement_names_what_was_launched():
 
 def test_an_error_that_says_nothing_is_named():
     """Out of memory without a word is still one line, by its kind."""
-    with pytest.raises(sa.gpu.Unavailable, match=r"^MemoryError: a shorter sequence"):
+    with pytest.raises(sa.gpu.Unavailable, match=r"^MemoryError: use a shorter sequence"):
         call._enough(lambda: (_ for _ in ()).throw(MemoryError()), DEVICE)
 
 
