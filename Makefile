@@ -27,7 +27,7 @@ help:
 	@echo "make test-site   open every page of that site in Chromium, where there is one"
 	@echo "make dev     set up to develop: the package is imported from here, and every tool is there"
 	@echo "make wheel   build what pip installs, in dist"
-	@echo "make bench   set up, and measure what counting and closed forms cost"
+	@echo "make bench   set up, and measure what counting, tracing and closed forms cost"
 	@echo "make bench-fused  set up with torch, and measure what the wrapper adds and how fast its kernels are"
 	@echo "make review  set up, and hold the repository against the scientific-python guide"
 	@echo "make readme  set up, and write the tables of algorithms in both READMEs from the registry"
@@ -79,6 +79,7 @@ review: $(VENV)/review
 
 bench: $(VENV)/core
 	$(BIN)/python benchmarks/step_by_step.py
+	$(BIN)/python benchmarks/tracing.py
 	$(BIN)/python benchmarks/closed_forms.py
 	$(BIN)/python benchmarks/processes.py
 

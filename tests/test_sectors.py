@@ -111,6 +111,20 @@ def test_transposition_by_single_elements_is_seen():
     assert single.coalescing == {"X": 1 / 8, "XT": 1 / 8}
 
 
+def test_an_atomic_add_touches_its_sectors_twice():
+    """It reads them and writes them."""
+
+    def add(gpu, X, *, Br):
+        Y = gpu.empty(X.shape, name="Y")
+        for sram, i in gpu.launch("zero", sa.blocks(X.shape[0], Br)):
+            sram.store(Y[i], sram.zeros(X[i].shape))
+        for sram, i in gpu.launch("add", sa.blocks(X.shape[0], Br)):
+            sram.atomic_add(Y[i], sram.load(X[i]))
+        return Y
+
+    assert ROOMY.run(add, np.ones((16, 8), np.float32), Br=4).sectors == {"X": 16, "Y": 16 + 2 * 16}
+
+
 def test_keys_need_not_be_laid_out_anew():
     """A tile of K has the sectors of the same tile of a transposed K, as long as it is as wide as a sector."""
     Q, K, V = (RNG.standard_normal((64, 64)).astype(np.float16) for _ in range(3))

@@ -193,11 +193,41 @@ def test_heads_that_run_apart_are_told_apart():
     assert heads == {(0, 1, 2, 3), (4, 5, 6, 7)}
 
 
-def test_a_recording_is_traced_as_its_algorithm():
+def test_arrays_may_differ_where_heads_run_apart(monkeypatch):
+    """Each group of heads moves the regions of its own arrays, in memory and from a file; the trace knows all of them."""
+
+    def scratch(gpu, Q, *, n, Br):
+        T, O = gpu.empty((n, 8), name="T"), gpu.empty(Q.shape, name="O")
+        W = gpu.empty((4, 4), name=f"W{n}")
+        for sram, i in gpu.launch("scratch", sa.blocks(Q.shape[0], Br)):
+            sram.store(O[i], sram.load(Q[i]))
+        for sram, _ in gpu.launch("whole", [0]):
+            sram.store(T, sram.zeros((n, 8)))
+            sram.store(W, sram.zeros((4, 4)))
+        return O
+
+    run = ROOMY.run(scratch, Q, n=sa.each([8, 24]), Br=16, trace=True)
+    steps = list(run.trace)
+    assert [step.region[0] for step in steps if step.array == "T"] == [(0, 8, 1), (0, 24, 1)]
+    assert {name: x.shape for name, x in run.trace.arrays.items() if name != "Q"} == {
+        "T": (24, 8),
+        "O": (64, 8),
+        "W8": (4, 4),
+        "W24": (4, 4),
+    }
+    assert run.explore().panels[0]["peak"] == run.peak_sram
+    monkeypatch.setattr(tracer, "IN_MEMORY", 3)
+    assert list(ROOMY.run(scratch, Q, n=sa.each([8, 24]), Br=16, trace=True).trace) == steps
+
+
+def test_a_recording_is_traced_as_its_algorithm(monkeypatch):
     """Places and names are those of the source that was recorded."""
     x = Q[0, 0]
     recorded = ROOMY.record(sa.flash2, *[sa.spec(x.shape)] * 3, Br=16, Bc=16)
-    assert list(recorded.run(x, x, x, trace=True).trace) == list(ROOMY.run(sa.flash2, x, x, x, Br=16, Bc=16, trace=True).trace)
+    steps = list(ROOMY.run(sa.flash2, x, x, x, Br=16, Bc=16, trace=True).trace)
+    assert list(recorded.run(x, x, x, trace=True).trace) == steps
+    monkeypatch.setattr(tracer, "IN_MEMORY", 40)
+    assert list(recorded.run(x, x, x, trace=True).trace) == steps
 
 
 @pytest.fixture(scope="module")

@@ -84,11 +84,8 @@ def profile_command(
     for name, p in found.items():
         typer.echo(f"{name}: {p.why_not or ''}")
         for k in p.kernels:
-            typer.echo(
-                f"  {k.ns / 1e6:9.4f} ms  L2 to SM {k.sm_read:>15,} B  SM to L2 {k.sm_write:>14,} B  L2 looked up "
-                f"{k.l2_read:>15,} B  "
-            
-                       f"DRAM {k.dram_read:>14,} + {k.dram_write:,} B  {k.name:.60}")  # fmt: skip
+            moved = f"L2 to SM {k.sm_read:>15,} B  SM to L2 {k.sm_write:>14,} B  L2 looked up {k.l2_read:>15,} B"
+            typer.echo(f"  {k.ns / 1e6:9.4f} ms  {moved}  DRAM {k.dram_read:>14,} + {k.dram_write:,} B  {k.name:.60}")
 
 
 def _chosen(kernels: str | None) -> list[str]:

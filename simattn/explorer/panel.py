@@ -9,6 +9,7 @@ import numpy as np
 
 from ..hierarchy.counts import COUNTS
 from ..hierarchy.dtypes import Array
+from ..hierarchy.numbered import Numbered
 from ..hierarchy.perfetto import Traced
 from ..hierarchy.trace import Step, Trace
 from .running import Running
@@ -44,21 +45,6 @@ class Row(NamedTuple):
     running: list[Any] | None
 
 
-class Names(list[str]):
-    """Each name once, by number."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._numbers: dict[str, int] = {}
-
-    def number(self, name: str) -> int:
-        """Of a name, which is entered if it is new."""
-        if name not in self._numbers:
-            self._numbers[name] = len(self)
-            self.append(name)
-        return self._numbers[name]
-
-
 def panel(trace: Trace, outputs: Sequence[str] = ()) -> dict[str, Any]:
     """What the page shows of a run. outputs: the names of the arrays that it returned."""
     return _Panel(trace, outputs).plain()
@@ -67,13 +53,11 @@ def panel(trace: Trace, outputs: Sequence[str] = ()) -> dict[str, Any]:
 class _Panel:
     def __init__(self, trace: Trace, outputs: Sequence[str]) -> None:
         self._trace, self._outputs = trace, outputs
-        self._tiles, self._operations, self._kernels, self._files = Names(), Names(), Names(), Names()
-        self._arrays = Names()
+        self._tiles, self._operations, self._kernels, self._files = (Numbered[str]() for _ in range(4))
+        self._arrays = Numbered(trace.arrays)
         self._blocks: list[dict[str, Any]] = []
         self._steps: list[Row] = []
         self._lines: dict[str, set[int]] = {}
-        for name in trace.arrays:
-            self._arrays.number(name)
 
     def plain(self) -> dict[str, Any]:
         trace = self._trace
@@ -98,8 +82,8 @@ class _Panel:
             "arrays": [
                 {"name": name, "shape": list(x.shape), "dtype": x.dtype, "made": x.made} for name, x in trace.arrays.items()
             ],
-            "tiles": self._tiles, "operations": self._operations, "kernels": self._kernels,
-            "source": functions(self._files, self._lines),
+            "tiles": self._tiles.things, "operations": self._operations.things, "kernels": self._kernels.things,
+            "source": functions(self._files.things, self._lines),
             "blocks": self._blocks, "steps": self._steps,
             "total": [getattr(total, name) for name in COUNTS] if thread_blocks else [0] * len(COUNTS),
             "peak": max((step.sram for step in self._steps), default=0),

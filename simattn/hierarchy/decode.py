@@ -55,7 +55,7 @@ def _read(path: Path) -> Recording:
         given = {_text(name): _given(x) for name, x in _object(header["given"], "given").items()}
         places = Places([_place(x) for x in header["places"]])
         room = [MOST]
-        programs = [_program(lines, len(places.places), room) for _ in range(_whole(header["programs"], 1 << 20))]
+        programs = [_program(lines, len(places), room) for _ in range(_whole(header["programs"], 1 << 20))]
         if next(lines, None) is not None:
             raise RecordingError("the file contains more than its programs")
     empty = Run(

@@ -23,7 +23,7 @@ def write(
     """Write a recording. An existing file is replaced only when the new one is complete."""
     first = header | {
         "format": FORMAT, "version": VERSION, "machine": figures(device), "given": {name: _given(x) for name, x in given.items()},
-        "places": [list(place) for place in places.places], "programs": len(programs),
+        "places": [list(place) for place in places], "programs": len(programs),
     }  # fmt: skip
     with replacing(path) as part, part.open("wb") as raw, gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as file:
         for line in (first, *_lines(programs)):

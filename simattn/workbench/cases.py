@@ -31,7 +31,7 @@ from .options import Options
 
 Algorithm = Callable[..., Any]
 REFERENCE = 1 << 26  # elements of S that the naive reference may hold at a time
-UNLIMITED = Machine(name="unlimited", sram=1 << 60)
+UNLIMITED = Machine(name="unlimited", sram=1 << 60, sms=108)
 
 
 class Forward:

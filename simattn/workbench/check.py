@@ -19,9 +19,10 @@ from ..hierarchy.errors import SramOverflow, unknown
 from ..hierarchy.machine import Machine
 from ..hierarchy.run import Run
 from ..kernels import BACKWARD, FORWARD, algorithms
+from .cases import UNLIMITED
 from .checked import Check, Tried
 from .defaults import ELSEWHERE
-from .hidden import UNLIMITED, Hidden, hidden, like
+from .hidden import Hidden, hidden, like
 from .inputs import checked_machine
 from .listed import plain
 from .misconceptions import named_fault

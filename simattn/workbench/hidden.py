@@ -10,16 +10,14 @@ import numpy as np
 from ..hierarchy.checks import shown
 from ..hierarchy.dtypes import Array, storage_type
 from ..hierarchy.given import spec
-from ..hierarchy.machine import Machine
 from ..kernels import APPROXIMATE, BACKWARD, BASICS, DECODING, algorithms
 from ..reference.problem import Problem
-from .cases import stored_by_forward
+from .cases import UNLIMITED, stored_by_forward
 from .defaults import defaults
 from .inputs import parameters
 
 Function = Callable[..., Any]
 BLOCKS = {"Br": 16, "Bc": 16, "Bk": 16}
-UNLIMITED = Machine(name="unlimited", sram=1 << 40, sms=108)
 
 
 @dataclass(frozen=True, eq=False)

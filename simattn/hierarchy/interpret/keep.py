@@ -5,6 +5,7 @@ from typing import Any
 
 from ..errors import RecordingTooLarge
 from ..log import Block, Layout, Place, Reader
+from ..numbered import Numbered
 
 MOST = 2_000_000  # operations that a recording may hold: some 500 MB
 
@@ -22,23 +23,12 @@ class Launch:
     blocks: list[list[Step]] = field(default_factory=list)
 
 
-@dataclass
-class Places:
-    """Every place once, by number."""
-
-    places: list[Place] = field(default_factory=list)
-    _numbers: dict[Place, int] = field(default_factory=dict)
-
-    def number(self, place: Place) -> int:
-        """The number of a place; a new place is added."""
-        if (known := self._numbers.get(place)) is None:
-            known = self._numbers[place] = len(self.places)
-            self.places.append(place)
-        return known
+class Places(Numbered[Place]):
+    """Every place once, by number: the source of a recording."""
 
     def place(self, instruction: int) -> Place:
-        """The place with that number, which is the instruction of a record when it is replayed."""
-        return self.places[instruction]
+        """The place with that number, which is what a record's instruction is when it is replayed."""
+        return self[instruction]
 
 
 @dataclass

@@ -5,7 +5,7 @@ import tempfile
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import IO, Any, Generic, TypeVar
+from typing import IO, Any, NamedTuple
 
 from ..counts import COUNTS, Counts
 from ..device import Device, figures
@@ -13,6 +13,7 @@ from ..dtypes import Array
 from ..errors import RecordingTooLarge
 from ..liveness import Lives, lives
 from ..log import Block, Layout, Place, Reader, Region, Source
+from ..numbered import Numbered
 from ..operations import Operation
 from ..perfetto import Header, Traced
 from ..trace import Live, Selected, Step, Trace, Tracing
@@ -20,8 +21,6 @@ from .working_set import WorkingSets
 
 IN_MEMORY = 200_000  # steps that are kept as they were recorded; those before them go to a temporary file
 MOST_VALUES = 256 << 20  # bytes of tiles that a trace may hold
-
-Kind = TypeVar("Kind")
 
 KINDS = {"load": "load", "load_int": "load", "store": "store", "atomic_add": "atomic"}
 
@@ -45,19 +44,11 @@ class Launched:
     heads: tuple[int, ...]
 
 
-class Numbered(list[Any], Generic[Kind]):
-    """Things by number, each once."""
+class Moved(NamedTuple):
+    """What of an array an operation moves: (start, stop, step) on each axis."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._numbers: dict[int, int] = {}
-
-    def number(self, x: Kind) -> int:
-        """The number of a thing; a new thing is added."""
-        if (known := self._numbers.get(id(x))) is None:
-            known = self._numbers[id(x)] = len(self)
-            self.append(x)
-        return known
+    array: str
+    axes: tuple[tuple[int, int, int], ...]
 
 
 class Tracer(Reader):
@@ -72,7 +63,6 @@ class Tracer(Reader):
         self._file: IO[bytes] | None = None
         self._in_file = 0  # steps in it
         self._operations, self._sources = Numbered[Operation](), Numbered[Source]()
-        self._layouts: dict[str, Layout] = {}
         self._nbytes = 0
         self._awaited: dict[int, Kept] = {}  # thread blocks whose values are to come
         self._arrays: dict[str, Traced] = {}
@@ -90,8 +80,11 @@ class Tracer(Reader):
             self._keep(Launched(kernel, self._launch, heads), 1)
 
     def block(self, block: Block) -> None:
-        for name, x in block.arrays.items() if len(block.arrays) > len(self._arrays) else ():
-            self._layouts[name], self._arrays[name] = x, Traced(x.shape, x.dtype.name, x.made)
+        for name, x in block.arrays.items():
+            known = self._arrays.get(name)
+            if known is None or known.shape != x.shape:  # where heads run apart, an array may be longer for some of them
+                shape = x.shape if known is None else tuple(map(max, x.shape, known.shape))
+                self._arrays[name] = Traced(shape, x.dtype.name, x.made)
         self._kernels[block.kernel] += 1
         heads = self._selected(block.lanes)
         if heads and block.number in self._selection.blocks and self._selection.names(block.kernel, block.launch):
@@ -154,7 +147,7 @@ class Tracer(Reader):
             return what.kernel, what.number, what.heads
         block = what.block
         records = [
-            (self._operations.number(operation), reads, at, _region(operands, block.arrays) if operation.tensor else None)
+            (self._operations.number(operation), reads, at, (moved := _moved(operands, block.arrays)) and tuple(moved))
             for operation, reads, operands, at in block.records
         ]
         return block.kernel, block.launch, what.heads, block.number, self._sources.number(block.source), records
@@ -164,10 +157,8 @@ class Tracer(Reader):
         if not rest:
             return Launched(kernel, launch, heads)
         number, source, records = rest
-        found = [
-            (self._operations[k], reads, () if region is None else (_as_region(*region),), at) for k, reads, at, region in records
-        ]
-        block = Block(kernel, launch, number, (1, 1, 1), found, self._sources[source], self._layouts)
+        found = [(self._operations[k], reads, () if moved is None else (Moved(*moved),), at) for k, reads, at, moved in records]
+        block = Block(kernel, launch, number, (1, 1, 1), found, self._sources[source], {})
         return Kept(block, lives(block.entries()), heads)
 
     def _everything(self) -> Iterator[Kept | Launched]:
@@ -210,12 +201,14 @@ def _steps_of(kept: Kept, number: int, total: list[int]) -> Iterator[Step]:
         for k, count in enumerate(COUNTS):
             total[k] += getattr(operation.counts, count) * heads
         tile = result or (operation.operands[0] if operation.operands else None)
-        array, region = _region(operands, block.arrays)
+        moved = _moved(operands, block.arrays)
         yield Step(
             number=number + t, kind=KINDS.get(operation.name, "compute"), kernel=block.kernel, launch=block.launch, block=block.number,
             heads=kept.heads, position=t, operation=operation.name, reads=reads, tile=place.name,
             shape=tile.shape if tile else None, dtype=tile.dtype.name if tile else None,
-            nbytes=tile.nbytes if tile else operation.counts.hbm_read, array=array, region=region, counts=operation.counts, live=during, sram=sum(x.nbytes for x in during),
+            nbytes=tile.nbytes if tile else operation.counts.hbm_read,
+            array=moved and moved.array, region=moved.axes if moved else (), counts=operation.counts,
+            live=during, sram=sum(x.nbytes for x in during),
             file=place.file, line=place.line, column=place.column, total=Counts(*total),
             values=kept.values[t] if kept.values else None,
         )  # fmt: skip
@@ -230,16 +223,14 @@ def _name(operation: str, tensor: str | None, place: Place) -> str:
     return place.name or (f"{operation} {tensor}" if tensor else operation)
 
 
-def _region(operands: Sequence[Any] | None, arrays: Mapping[str, Layout]) -> tuple[str | None, tuple[tuple[int, int, int], ...]]:
-    """The array that an operation moves, and what of it: (start, stop, step) on each axis."""
+def _moved(operands: Sequence[Any] | None, arrays: Mapping[str, Layout]) -> Moved | None:
+    """The array that an operation moves, and what of it."""
     for x in operands or ():
+        if type(x) is Moved:
+            return x
         if type(x) is Region:
-            return x.array, tuple(_axis(k, n) for k, n in zip(x.place, arrays[x.array].shape, strict=True))
-    return None, ()
-
-
-def _as_region(array: str, axes: tuple[tuple[int, int, int], ...]) -> Region:
-    return Region(array, tuple(slice(start, stop if stop >= 0 else None, step) for start, stop, step in axes))
+            return Moved(x.array, tuple(_axis(k, n) for k, n in zip(x.place, arrays[x.array].shape, strict=True)))
+    return None
 
 
 def _axis(k: int | slice, n: int) -> tuple[int, int, int]:
